@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Logging to stderr, a line each: text ("2026-01-31T12:00:00.123Z info agent[123]: ...") or JSON
+ * ({"time","level","program","pid","message"}). A line is one write(2) of at most 4 KiB, control characters
+ * escaped, so lines of several processes do not mix. An error is logged where it is handled, once.
+ */
+#ifndef SH_BASE_LOG_H
+#define SH_BASE_LOG_H
+
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+void log_init(const char *program, enum log_format format, enum log_level level);
+void log_set(enum log_format format, enum log_level level);
+int log_level_parse(const char *text, enum log_level *level); /* debug, info, warn, error; -1 otherwise */
+
+void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Log and exit with status 1: programs only, never from libsh. fatal() adds strerror(errno). */
+void fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+void fatalx(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+#endif

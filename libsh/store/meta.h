@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Metadata behind one contract: topics, partitions, slots, sessions, segments. Used by the meta process (sole writer) and, read-only,
+ * by offline commands. Calls block. All changes happen between meta_begin() and meta_commit(), many requests to a
+ * transaction; a change that fails inside leaves the transaction as it was before that change.
+ */
+#ifndef SH_STORE_META_H
+#define SH_STORE_META_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "libsh/base/err.h"
+#include "libsh/base/mem.h"
+#include "libsh/base/uuid.h"
+#include "libsh/format/segment.h"
+
+enum { META_TOPIC_NAME_MAX = 249, META_PARTITIONS_MAX = 100000, META_CONFIG_MAX = 64 << 10 };
+
+struct meta_topic {
+	struct uuid id;
+	const char *name;
+	uint32_t partitions;
+	uint32_t replication_factor; /* kept for clients; we store in the object store */
+	const char *config;          /* JSON object of the keys that were set, as text values */
+	int64_t created_ms;
+	uint64_t version;            /* of the last change */
+	bool deleted;
+};
+struct meta_partition {
+	struct uuid topic;
+	uint32_t partition;
+	uint32_t slot;               /* number of the slot that owns it */
+	uint32_t epoch;              /* of the lease now in force */
+	int64_t log_start, flushed_end;
+	uint64_t records, bytes;     /* committed in segments */
+	uint64_t version;
+};
+struct meta_session {
+	uint64_t session;            /* also the epoch of the leases it takes; never the same twice */
+	uint32_t slot;
+	uint64_t incarnation, commit_sequence;
+	int64_t ttl_ms;
+};
+enum meta_verdict { META_ACCEPTED = 0, META_ALREADY = 1, META_REFUSED_DELETED = 2, META_REFUSED_FENCED = 3, META_REFUSED_GAP = 4 };
+struct meta_object { /* a row of the object table */
+	const char *name;
+	uint64_t bytes;
+	uint32_t crc;
+	uint64_t sequence;           /* of its commit */
+};
+struct meta_counts { uint64_t topics, partitions, live_objects, live_bytes, pending_objects, dead_objects, records; };
+
+struct meta; /* a driver's handle */
+struct meta_driver {
+	const char *scheme;
+	int (*begin)(struct meta *m, struct err *e);
+	int (*commit)(struct meta *m, struct err *e);
+	void (*rollback)(struct meta *m);
+
+	/* Topics. create: *t->id and created_ms are filled in; partitions spread evenly over the slots known. */
+	int (*topic_create)(struct meta *m, struct meta_topic *t, struct err *e);
+	int (*topic_alter)(struct meta *m, const char *name, uint32_t partitions, const char *config_changes, struct err *e);
+	int (*topic_delete)(struct meta *m, const char *name, struct err *e);
+	/* Topics (deleted ones too) and partitions whose version is above `since`; *version is the newest. Memory from a. */
+	int (*changes)(struct meta *m, uint64_t since, struct arena *a, struct meta_topic **topics, size_t *topic_count,
+		struct meta_partition **partitions, size_t *partition_count, uint64_t *version, struct err *e);
+
+	/* Sessions. open: the caller holds the slot's lock, so an older session of the slot is over at once. */
+	int (*session_open)(struct meta *m, uint32_t slot, const struct uuid *slot_id, const char *address, int64_t ttl_ms,
+		struct meta_session *out, struct err *e);
+	int (*session_renew)(struct meta *m, uint64_t session, struct err *e); /* ERR_FENCED when it is not the slot's newest */
+	int (*session_close)(struct meta *m, uint64_t session, struct err *e);
+
+	/* Segments: intent (pending) -> commit (live) -> dead -> row removed. */
+	int (*intent)(struct meta *m, uint64_t session, const struct uuid *object, const char *name, uint64_t *number,
+		uint64_t *newest_committed, struct err *e);
+	int (*segment_commit)(struct meta *m, uint64_t session, const struct meta_object *o, const struct segment_run *runs, size_t count,
+		enum meta_verdict *verdicts, uint64_t *sequence, struct err *e);
+	/* The run that holds offset, or the first behind it; for timestamps the first run whose max_timestamp >= ts and whose end > from_offset.
+	 * ERR_NOT_FOUND when there is none. */
+	int (*run_find)(struct meta *m, const struct uuid *topic, uint32_t partition, bool by_timestamp, int64_t value, int64_t from_offset,
+		struct arena *a, struct meta_object *o, struct segment_run *run, struct err *e);
+
+	/* Garbage. Moves pending rows whose session is over, and live rows of which every run is of a deleted topic, to dead; lists dead ones older
+	 * than grace_ms by our own clock. */
+	int (*garbage)(struct meta *m, int64_t grace_ms, size_t max, struct arena *a, const char ***names, size_t *count, struct err *e);
+	int (*garbage_done)(struct meta *m, const char *name, struct err *e);
+	/* Every live object, in order of commit. */
+	int (*each_object)(struct meta *m, int (*each)(void *ctx, const struct meta_object *o, const struct segment_run *runs, size_t count),
+		void *ctx, struct err *e);
+
+	int (*producer_ids)(struct meta *m, uint32_t count, int64_t *first, struct err *e);
+	int (*counts)(struct meta *m, struct meta_counts *c, struct err *e);
+	void (*free)(struct meta *m);
+};
+struct meta {
+	const struct meta_driver *driver;
+};
+
+/* "sqlite:" (meta/meta.db under data_dir), "sqlite:///path". Migrates to the newest version unless read_only; a newer version than ours is refused. */
+int meta_open(const char *url, const char *data_dir, bool read_only, struct meta **m, struct err *e);
+void meta_free(struct meta *m);
+int meta_topic_name_check(const char *name, struct err *e); /* Kafka's rule: 1-249 of [A-Za-z0-9._-], not . or .. */
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Object stores behind one contract. Calls block; callers run them on worker threads. A driver may be used from several threads
+ * at once. Objects are written once and never changed; names are relative paths of [A-Za-z0-9._/-], no "..".
+ *
+ * Errors: ERR_NOT_FOUND only when the store said so; ERR_EXISTS from put when the name is taken; ERR_UNAVAILABLE when the
+ * store could not be reached or answered that it cannot now (nothing happened); ERR_OUTCOME_UNKNOWN when a
+ * change may or may not have happened: the caller reads back and compares; ERR_NO_SPACE; ERR_IO.
+ */
+#ifndef SH_STORE_OBJECT_H
+#define SH_STORE_OBJECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "libsh/base/buf.h"
+#include "libsh/base/err.h"
+
+struct object_info {
+	const char *name;
+	uint64_t bytes;
+	int64_t modified_ms;
+};
+struct object_store;
+struct object_driver {
+	const char *scheme; /* "file" */
+	/* Durable once 0 is returned: all `bytes` of fd from its start under a name that was free. */
+	int (*put)(struct object_store *s, const char *name, int fd, uint64_t bytes, struct err *e);
+	/* Exactly n bytes at offset into p; ERR_CORRUPT when the object ends before. */
+	int (*get)(struct object_store *s, const char *name, uint64_t offset, void *p, size_t n, struct err *e);
+	int (*size)(struct object_store *s, const char *name, uint64_t *bytes, struct err *e);
+	int (*remove)(struct object_store *s, const char *name, struct err *e); /* absent is success */
+	/* Every object whose name starts with prefix, in no order; each() returning non-zero stops and is returned. */
+	int (*list)(struct object_store *s, const char *prefix, int (*each)(void *ctx, const struct object_info *o), void *ctx, struct err *e);
+	void (*free)(struct object_store *s);
+};
+struct object_store {
+	const struct object_driver *driver;
+	/* driver's own fields follow */
+};
+
+/* "file:" (a directory `objects` under data_dir), "file:///dir". ERR_NOT_BUILT for a scheme without a driver. */
+int object_store_open(const char *url, const char *data_dir, struct object_store **s, struct err *e);
+void object_store_free(struct object_store *s); /* NULL allowed */
+int object_name_check(const char *name, struct err *e);
+/* put, and after ERR_OUTCOME_UNKNOWN or ERR_EXISTS read back and compare length and CRC-32C with fd's: 0 when the same. */
+int object_put_verified(struct object_store *s, const char *name, int fd, uint64_t bytes, struct err *e);
+
+int object_dir_open(const char *path, struct object_store **s, struct err *e);
+
+/* Wraps another store (takes it over) and fails on demand, for tests. Rules, one a line: "OP MODE [after=N] [times=N] [percent=P seed=S]
+ * [delay_ms=N]", OP put|get|size|remove|list|*, MODE unavailable|io|no_space|outcome_unknown (does it, then says so)|not_done (says unknown, did nothing)
+ * |short (get: truncated)|flip (get: one bit)|delay. Read again from rules_path when the file changes. */
+int object_fault_open(struct object_store *inner, const char *rules_path, struct object_store **s, struct err *e);
+
+#endif
