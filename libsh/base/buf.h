@@ -33,7 +33,7 @@ int buf_add(struct buf *b, const void *p, size_t n);
 int buf_adds(struct buf *b, const char *s);
 int buf_addc(struct buf *b, char c);
 int buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int buf_vaddf(struct buf *b, const char *fmt, va_list ap);
+int buf_vaddf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 /* n zero bytes; returns where they start, or NULL past the cap. Valid until the next add. */
 void *buf_add_zeros(struct buf *b, size_t n);
 void buf_consume(struct buf *b, size_t n); /* drop n bytes from the front (moves the rest) */
