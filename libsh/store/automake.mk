@@ -1,1 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+noinst_LIBRARIES += libsh/libshstore.a
+libsh_libshstore_a_SOURCES = \
+	libsh/store/object.c libsh/store/object.h \
+	libsh/store/object_dir.c \
+	libsh/store/object_fault.c

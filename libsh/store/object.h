@@ -15,6 +15,8 @@
 #include "libsh/base/buf.h"
 #include "libsh/base/err.h"
 
+enum { OBJECT_NAME_MAX = 200 }; /* bytes */
+
 struct object_info {
 	const char *name;
 	uint64_t bytes;
@@ -38,18 +40,25 @@ struct object_store {
 	/* driver's own fields follow */
 };
 
-/* "file:" (a directory `objects` under data_dir), "file:///dir". ERR_NOT_BUILT for a scheme without a driver. */
+/* "file:" (a directory `objects` under data_dir), "file:///dir". ERR_NOT_BUILT for a scheme without a driver. For tests:
+ * "fault:RULES_FILE:URL", the store of that URL behind object_fault_open(); the rules file's path holds no colon. */
 int object_store_open(const char *url, const char *data_dir, struct object_store **s, struct err *e);
 void object_store_free(struct object_store *s); /* NULL allowed */
+/* 1 to OBJECT_NAME_MAX bytes; no part between slashes is empty or starts with a dot. */
 int object_name_check(const char *name, struct err *e);
-/* put, and after ERR_OUTCOME_UNKNOWN or ERR_EXISTS read back and compare length and CRC-32C with fd's: 0 when the same. */
+/* put, and after ERR_OUTCOME_UNKNOWN or ERR_EXISTS read back and compare length and content with fd's: 0 when the same;
+ * ERR_EXISTS when another object has the name. Tries again, a few times, when the read says that nothing was written. */
 int object_put_verified(struct object_store *s, const char *name, int fd, uint64_t bytes, struct err *e);
 
+/* A directory, made when absent. Files appear under their name whole and synced; what is being written is in its `.tmp`,
+ * where leftovers older than a day are removed when it is opened. */
 int object_dir_open(const char *path, struct object_store **s, struct err *e);
 
 /* Wraps another store (takes it over) and fails on demand, for tests. Rules, one a line: "OP MODE [after=N] [times=N] [percent=P seed=S]
  * [delay_ms=N]", OP put|get|size|remove|list|*, MODE unavailable|io|no_space|outcome_unknown (does it, then says so)|not_done (says unknown, did nothing)
- * |short (get: truncated)|flip (get: one bit)|delay. Read again from rules_path when the file changes. */
+ * |short (get: truncated)|flip (get: one bit)|delay. `after` lets the first N calls pass, `times` ends the rule after N hits. The
+ * first rule that hits decides; a delay goes on to the next. # starts a comment. Read again from rules_path when the file changes, with
+ * fresh counts; no file means no rules; a line that cannot be read fails every call (ERR_INVALID_ARGUMENT). */
 int object_fault_open(struct object_store *inner, const char *rules_path, struct object_store **s, struct err *e);
 
 #endif
