@@ -35,6 +35,7 @@ struct role_program {
 	enum role role;
 	void (*start)(struct role_self *self);
 	void (*listen)(struct role_self *self, const char *protocol, const char *address, int fd); /* takes fd; before start() */
+	/* Peers' requests that come before role_ready() was called wait until then. */
 	void (*request)(struct role_self *self, struct role_request *r);
 	void (*reload)(struct role_self *self); /* self->settings hold the new values */
 	void (*drain)(struct role_self *self);
@@ -50,14 +51,16 @@ void role_answer_error(struct role_reply *r, const struct err *e);
 
 /*
  * Call a peer. body is the struct of the type. If the peer is away, or goes away before it answered and the message may be sent again, the call
- * waits for the peer's next life until timeout_ms has passed. done() is called exactly once, never from inside peer_call().
+ * waits for the peer's next life until timeout_ms has passed (0: for ever). done() is called exactly once, never from inside peer_call().
+ * Errors of its own: ERR_UNAVAILABLE: never sent; ERR_OUTCOME_UNKNOWN: sent, and no answer came, or the peer died and the message
+ * may not be sent again; ERR_BACK_PRESSURE: too many calls wait. Any other error is the peer's answer.
  * reply is the reply struct, valid during done(), NULL on error. message carries the descriptors.
  */
 typedef void peer_done_fn(void *ctx, const void *reply, struct chan_message *message, const struct err *e);
 struct peer_call_handle;
 struct peer_call_handle *peer_call(struct role_self *self, enum role peer, uint32_t index, int type, const void *body,
 	const int *fds, int fd_count, uint32_t timeout_ms, peer_done_fn *done, void *ctx);
-/* done() will not be called; whether the peer acts is unknown. */
+/* done() will not be called; whether the peer acts is unknown. Not after done() was called. */
 void peer_cancel(struct peer_call_handle *h);
 bool peer_connected(struct role_self *self, enum role peer, uint32_t index);
 

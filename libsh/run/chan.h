@@ -10,12 +10,19 @@
 #ifndef SH_RUN_CHAN_H
 #define SH_RUN_CHAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "libsh/base/bytes.h"
 #include "libsh/run/loop.h"
 
-enum { CHAN_INLINE_BYTES = 32 << 10, CHAN_MAX_BYTES = 64 << 20, CHAN_MAX_FDS = 4, CHAN_MAX_PENDING = 4096 };
+enum {
+	CHAN_INLINE_BYTES = 32 << 10,
+	CHAN_MAX_BYTES = 64 << 20,
+	CHAN_MAX_FDS = 4,
+	CHAN_MAX_PENDING = 4096,      /* requests that wait for their reply */
+	CHAN_MAX_QUEUED = 16 << 20,   /* bytes of requests that the socket did not take yet */
+};
 
 struct chan;
 struct chan_message {
@@ -35,10 +42,13 @@ struct chan_handlers {
 /* Takes fd over. */
 struct chan *chan_new(struct loop *l, int fd, const struct chan_handlers *h, void *ctx, struct err *e);
 void chan_free(struct chan *c); /* awaited replies fail with ERR_UNAVAILABLE */
+/* The other side is gone, or the channel is being freed: tells a lost channel from an error that the peer answered. */
+bool chan_is_closed(const struct chan *c);
 
 /* reply is NULL when it failed (e is set: the peer's error, ERR_UNAVAILABLE when it went away, ERR_REQUEST_TIMEOUT). */
 typedef void chan_reply_fn(void *ctx, struct chan_message *reply, const struct err *e);
-/* Send a request. Descriptors are duplicated into the message; the caller keeps its own. -1: queue full (ERR_BACK_PRESSURE), fn not called. */
+/* Send a request. timeout_ms 0: wait for ever. fn is never called from inside. Descriptors are duplicated into the message; the caller keeps its own.
+ * -1: fn is not called; queue full (ERR_BACK_PRESSURE), body too large, no descriptors left. */
 int chan_request(struct chan *c, uint16_t type, const void *body, size_t len, const int *fds, int fd_count,
 	uint32_t timeout_ms, chan_reply_fn *fn, void *ctx, struct err *e);
 int chan_reply(struct chan *c, uint32_t id, uint16_t type, const void *body, size_t len, const int *fds, int fd_count);
