@@ -26,6 +26,7 @@
 enum {
 	SEGMENT_HEADER_BYTES = 64,
 	SEGMENT_TRAILER_BYTES = 64,
+	SEGMENT_SECTION_BYTES = 8,       /* header of a section */
 	SEGMENT_BLOCK_BYTES = 256 << 10, /* aim; a larger batch makes a larger block */
 	SEGMENT_NAME_MAX = 200,          /* bytes of an object name */
 	SEGMENT_TOPIC_NAME_MAX = 249,
@@ -104,7 +105,8 @@ int segment_run_write(struct buf *footer, struct segment_run_detail *detail, uin
 void segment_trailer_write(const struct segment_trailer *t, uint8_t out[SEGMENT_TRAILER_BYTES]);
 int segment_trailer_read(const uint8_t *p, uint64_t object_bytes, struct segment_trailer *t, struct err *e);
 
-/* Walk a whole footer. 1: *type and *payload filled; 0 at the end; -1 on damage or a section that must be understood and is not. */
+/* Walk a whole footer. 1: *type and *payload filled; 0 at the end; -1 on damage or a section that must be understood and is not.
+ * Sections that are unknown and may be are passed over. */
 int segment_section_next(const void *footer, size_t n, size_t *pos, uint16_t *type, struct bytes *payload, struct err *e);
 int segment_info_read(struct bytes payload, struct segment_info *info, struct err *e);
 /* One run's section, section header included; checks its CRC. Arrays come from the arena. */
@@ -114,11 +116,12 @@ int segment_run_read(const void *section, size_t n, struct arena *a, struct segm
 int segment_runs_encode(struct buf *out, const struct segment_run *runs, size_t count);
 int segment_runs_decode(const void *p, size_t n, struct arena *a, struct segment_run **runs, size_t *count, struct err *e);
 
-/* Bloom filter over keys, about 10 bits a key (1 % wrong yes). Hash: xxHash64-like, documented in streamhouse-segment(5). */
+/* Bloom filter over keys, about 10 bits a key (1 % wrong yes). Hash: XXH64, documented in streamhouse-segment(5). */
 struct bloom_builder;
-struct bloom_builder *bloom_builder_new(size_t max_keys); /* memory: 8 bytes a distinct key, capped; above it the filter is left out */
+/* max_keys: at least as many as will be added; takes 10 bits for each. Above a cap of 4 Mi keys the filter is left out. */
+struct bloom_builder *bloom_builder_new(size_t max_keys);
 void bloom_builder_add(struct bloom_builder *b, const void *key, size_t n);
-int bloom_builder_finish(struct bloom_builder *b, struct buf *out);
+int bloom_builder_finish(struct bloom_builder *b, struct buf *out); /* appends nothing when there were no keys, or too many */
 void bloom_builder_free(struct bloom_builder *b);
 bool bloom_may_contain(struct bytes bloom, const void *key, size_t n); /* true when the filter is empty or unreadable */
 

@@ -63,7 +63,8 @@ void wal_entry_write(const struct wal_entry *entry, const void *batch, uint8_t o
 enum wal_check {
 	WAL_VALID,
 	WAL_INVALID, /* not an entry, or damaged */
-	WAL_SHORT,   /* n does not reach to the end of the entry; *need says how many bytes would */
+	WAL_SHORT,   /* n does not reach to the end of the entry; *need says how many bytes would, and
+	              * above WAL_ENTRY_BYTES + 21 the entry's own CRC fits and *entry is filled */
 };
 /* Look at the n bytes at p as the entry that must stand at `lsn` in a file of `generation`. With check_batch the batch's own CRC is checked too. */
 enum wal_check wal_entry_read(const void *p, size_t n, uint64_t lsn, uint64_t generation, bool check_batch,

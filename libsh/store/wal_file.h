@@ -11,15 +11,16 @@
 #include "libsh/format/wal.h"
 
 struct wal_scan_handlers {
-	/* A valid entry; batch is valid during the call. Non-zero stops the scan and is returned. */
+	/* A valid entry, sync marks too; batch (NULL when length is 0) is valid during the call. Non-zero stops the scan and is
+	 * returned. Both handlers may be NULL. */
 	int (*entry)(void *ctx, const struct wal_entry *entry, const void *batch);
 	/* Bytes [from, to) (LSNs) are damaged. */
 	int (*damage)(void *ctx, uint64_t from, uint64_t to);
 };
 struct wal_scan_result {
 	struct wal_file_header header;
-	uint64_t end_lsn;    /* behind the last valid entry */
-	uint64_t synced_lsn; /* highest claim seen, or synced_to */
+	uint64_t end_lsn;    /* behind the last valid entry, or the damage at the end */
+	uint64_t synced_lsn; /* highest claim seen, or the limit; at least where the first entry stands */
 	uint64_t entries, damaged_bytes;
 };
 /*
