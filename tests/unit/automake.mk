@@ -1,1 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+
+check_PROGRAMS += tests/unit/test-loop
+TESTS += tests/unit/test-loop
+tests_unit_test_loop_SOURCES = tests/unit/test-loop.c tests/unit/tap.h
+tests_unit_test_loop_LDADD = libsh/libshrun.a libsh/libshbase.a
+
+check_PROGRAMS += tests/unit/test-chan
+TESTS += tests/unit/test-chan
+tests_unit_test_chan_SOURCES = tests/unit/test-chan.c tests/unit/tap.h
+tests_unit_test_chan_LDADD = libsh/libshrun.a libsh/libshbase.a
+
+check_PROGRAMS += tests/unit/test-pack
+TESTS += tests/unit/test-pack
+tests_unit_test_pack_SOURCES = tests/unit/test-pack.c tests/unit/tap.h
+tests_unit_test_pack_LDADD = daemon/libshdaemon.a libsh/libshrun.a libsh/libshbase.a
