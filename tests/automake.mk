@@ -9,7 +9,8 @@ AM_TESTS_ENVIRONMENT = \
 	top_builddir='$(abs_top_builddir)'; export top_builddir;
 
 # Shell tests: the file's number says the family (00 structure, 01-04 features, 05 survival).
-SHELL_TESTS =
+SHELL_TESTS = \
+	tests/t0010-layers.t
 TESTS += $(SHELL_TESTS)
 EXTRA_DIST += tests/lib.sh $(SHELL_TESTS)
 

@@ -1,1 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
+# Programs that shell tests drive.
+check_PROGRAMS += tests/helper/crash-load
+tests_helper_crash_load_SOURCES = \
+	tests/helper/crash_load.c tests/helper/crash_load.h \
+	tests/helper/crash_load_write.c tests/helper/crash_load_check.c \
+	tests/helper/mini_http.c tests/helper/mini_http.h
+tests_helper_crash_load_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
+tests_helper_crash_load_LDADD = $(JANSSON_LIBS)
+
+# Preloaded into programs under test, so never instrumented itself; one shared object does not pay for libtool.
+check_DATA = tests/helper/faultfs.so
+EXTRA_DIST += tests/helper/faultfs.c
+CLEANFILES += tests/helper/faultfs.so
+tests/helper/faultfs.so: tests/helper/faultfs.c
+	@$(MKDIR_P) tests/helper
+	$(AM_V_GEN)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNING_CFLAGS) $(CFLAGS) -fPIC -shared -o $@ \
+		$(top_srcdir)/tests/helper/faultfs.c -ldl

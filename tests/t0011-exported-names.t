@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+# A reader who sees foo_bar() knows that it lives in foo.c, or in one of the files that share its name's first word.
+#
+# Rule: what dir/foo_more.c exports starts with foo_. The table below names the files that export other families,
+# because one header describes a family that several files implement.
+. "${top_srcdir:-$(dirname "$0")/..}/tests/lib.sh"
+
+command -v nm >/dev/null || skip_all 'no nm'
+
+families() { # file without .c: prefixes, separated by |, that it may export besides its own
+	case $1 in
+	*) echo ;;
+	esac
+}
+
+cd "$top_builddir" || exit 1
+: >"$TMP/wrong"
+count=0
+for object in $(find libsh daemon cmd -name '*.o' ! -name '*_fuzz*' 2>/dev/null | sort); do
+	file=${object%.o}
+	name=${file##*/}
+	name=${name##*-}
+	file=${file%/*}/$name
+	word=${name%%_*}
+	also=$(families "$file")
+	count=$((count + 1))
+	nm -g --defined-only "$object" 2>/dev/null |
+		awk -v file="$file" -v allowed="^(main\$|_|$word(_|s?\$|s_)${also:+|$also})" \
+			'NF == 3 && $3 !~ allowed && $3 !~ /^(asan|ubsan|llvm)/ { print file ".c exports " $3 }' >>"$TMP/wrong"
+done
+ok 'there are objects to look at' test "$count" -gt 0
+is "$(sort -u "$TMP/wrong")" '' 'each file exports names that lead to it'
+done_testing
