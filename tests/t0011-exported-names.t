@@ -9,6 +9,11 @@ command -v nm >/dev/null || skip_all 'no nm'
 
 families() { # file without .c: prefixes, separated by |, that it may export besides its own
 	case $1 in
+	daemon/messages) echo 'msg_|role_name' ;;
+	daemon/peer) echo 'role_answer' ;;
+	libsh/base/bytes) echo 'varint_|varlong_' ;;
+	libsh/base/log) echo 'fatal' ;;
+	libsh/base/mem) echo 'arena_' ;;
 	*) echo ;;
 	esac
 }
@@ -22,10 +27,11 @@ for object in $(find libsh daemon cmd -name '*.o' ! -name '*_fuzz*' 2>/dev/null 
 	name=${name##*-}
 	file=${file%/*}/$name
 	word=${name%%_*}
+	word=${word%s}
 	also=$(families "$file")
 	count=$((count + 1))
 	nm -g --defined-only "$object" 2>/dev/null |
-		awk -v file="$file" -v allowed="^(main\$|_|$word(_|s?\$|s_)${also:+|$also})" \
+		awk -v file="$file" -v allowed="^(main\$|_|${word}s?(_|\$)${also:+|$also})" \
 			'NF == 3 && $3 !~ allowed && $3 !~ /^(asan|ubsan|llvm)/ { print file ".c exports " $3 }' >>"$TMP/wrong"
 done
 ok 'there are objects to look at' test "$count" -gt 0
