@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shd-store: the process that owns the object store and the cache. It opens both, says ready, answers SEGMENT_BUILD
+ * and OBJECT_READ of agents and OBJECT_REMOVE of the janitor, and when drained finishes what runs and refuses the
+ * rest.
+ */
+#include <string.h>
+#include "daemon/store/store.h"
+#include "libsh/base/log.h"
+#include "libsh/base/mem.h"
+
+/* The program has one role; role.h hands its callbacks no pointer of ours. */
+static struct store_role store;
+
+void store_count_error(struct store_role *r, const struct err *e)
+{
+	if (e->code != ERR_NOT_FOUND && e->code != ERR_EXISTS)
+		r->counters.errors++;
+}
+
+void store_idle_check(struct store_role *r)
+{
+	if (r->draining && !r->running && !r->waiting && !r->reads && !r->removes && !r->fetches.count)
+		role_drained(r->self);
+}
+
+static void store_start(struct role_self *self)
+{
+	const char *url = settings_string(self->settings, "object.url");
+	int64_t cache_max = settings_number(self->settings, "cache.max_bytes");
+	struct err e = ERR_INIT;
+	char *cache_dir = arena_printf(&self->arena, "%s/cache", self->data_dir);
+
+	store.self = self;
+	list_init(&store.builds_running);
+	list_init(&store.builds_waiting);
+	if (object_store_open(url, self->data_dir, &store.objects, &e) < 0)
+		fatalx("cannot open the object store %s: %s%s%s", url, e.text, *e.hint ? "; " : "", e.hint);
+	if (cache_open(cache_dir, (uint64_t)cache_max, &store.cache, &e) < 0)
+		fatalx("cannot open the cache: %s", e.text);
+	store.build_pool = work_pool_new(self->loop, STORE_BUILDS, STORE_BUILDS, &e);
+	store.io_pool = work_pool_new(self->loop, STORE_IO_THREADS, STORE_FETCHES + STORE_REMOVES, &e);
+	if (!store.build_pool || !store.io_pool)
+		fatalx("cannot start worker threads: %s", e.text);
+	role_ready(self);
+}
+
+static void status_request(struct store_role *r, struct role_request *q)
+{
+	const struct store_counters *n = &r->counters;
+	struct msg_store_status status = {
+		.url = settings_string(r->self->settings, "object.url"),
+		.cache_bytes = cache_bytes(r->cache),
+		.cache_max_bytes = (uint64_t)settings_number(r->self->settings, "cache.max_bytes"),
+		.cache_hits = n->cache_hits,
+		.cache_misses = n->cache_misses,
+		.puts = n->puts,
+		.gets = n->gets,
+		.removes = n->removes,
+		.errors = n->errors,
+		.put_bytes = n->put_bytes,
+		.get_bytes = n->get_bytes,
+	};
+
+	role_answer(q->reply, &status, NULL, 0);
+}
+
+static void store_request(struct role_self *self, struct role_request *q)
+{
+	struct err e = ERR_INIT;
+
+	(void)self;
+	switch (q->type) {
+	case MSG_SEGMENT_BUILD:
+		build_request(&store, q);
+		break;
+	case MSG_OBJECT_READ:
+		read_request(&store, q);
+		break;
+	case MSG_OBJECT_REMOVE:
+		remove_request(&store, q);
+		break;
+	case MSG_STORE_STATUS:
+		status_request(&store, q);
+		break;
+	default:
+		err_set(&e, ERR_INTERNAL, "the store does not take message %d", q->type);
+		role_answer_error(q->reply, &e);
+	}
+}
+
+static void store_reload(struct role_self *self)
+{
+	cache_set_max(store.cache, (uint64_t)settings_number(self->settings, "cache.max_bytes"));
+}
+
+static void store_drain(struct role_self *self)
+{
+	(void)self;
+	store.draining = true;
+	build_drain(&store);
+	store_idle_check(&store);
+}
+
+static const struct role_program program = {
+	.role = ROLE_STORE,
+	.start = store_start,
+	.request = store_request,
+	.reload = store_reload,
+	.drain = store_drain,
+};
+
+int main(int argc, char **argv)
+{
+	return role_main(&program, argc, argv);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store role: the one process that touches the object store. Everything runs on the loop but what blocks:
+ * building and putting segments (build.c), fetching for the cache and checking it (fetch.c), removing (remove.c).
+ */
+#ifndef SH_STORE_ROLE_STORE_H
+#define SH_STORE_ROLE_STORE_H
+
+#include "daemon/role.h"
+#include "daemon/store/cache.h"
+#include "libsh/base/list.h"
+#include "libsh/base/map.h"
+#include "libsh/run/work.h"
+#include "libsh/store/object.h"
+
+enum {
+	STORE_BUILDS = 4,                       /* at once; more wait */
+	STORE_BUILDS_WAITING = 256,
+	STORE_BUILD_MEMORY_BYTES = 32 << 20,    /* each */
+	STORE_IO_THREADS = 4,
+	STORE_PART_BYTES = 4 << 20,             /* of an object, aligned: what is fetched at once, and a thread's buffer */
+	STORE_READ_MAX_BYTES = 128 << 20,       /* one request */
+	STORE_FETCHES = 256,                    /* under way or queued; more are refused */
+	STORE_READS = 4096,
+	STORE_REMOVES = 256,
+};
+
+#define STORE_OBJECT_MAX_BYTES (UINT64_C(1) << 40)
+
+struct store_counters {
+	uint64_t cache_hits, cache_misses, puts, gets, removes, errors, put_bytes, get_bytes;
+};
+struct store_role {
+	struct role_self *self;
+	struct object_store *objects;
+	struct cache *cache;
+	struct work_pool *build_pool, *io_pool;
+	struct store_counters counters;
+	bool draining;
+	/* build.c */
+	struct list builds_running, builds_waiting;
+	unsigned running, waiting;
+	/* fetch.c, read.c, remove.c: what is under way */
+	struct map fetches; /* by what they fetch */
+	unsigned reads, removes;
+};
+
+/* Whether nothing is under way; when draining, ends the process then. Called whenever something ends. */
+void store_idle_check(struct store_role *r);
+/* Count a failure of the object store; ERR_NOT_FOUND and the like are answers, not failures. */
+void store_count_error(struct store_role *r, const struct err *e);
+
+/* SEGMENT_BUILD: answers the request, sooner or later. */
+void build_request(struct store_role *r, struct role_request *q);
+/* No more patience with a store that fails: what waits for another attempt ends now. */
+void build_drain(struct store_role *r);
+
+void read_request(struct store_role *r, struct role_request *q);   /* OBJECT_READ */
+void remove_request(struct store_role *r, struct role_request *q); /* OBJECT_REMOVE */
+
+/*
+ * Fetching: locate a stretch of an object in the cache, or bring it there; whoever wants the same bytes shares one
+ * fetch. done() is called exactly once, maybe from inside fetch_locate(): with a read-only descriptor (the callee's
+ * to close) that holds the stretch at `position`, or -1 and an error.
+ */
+struct fetch_waiter {
+	struct list node;
+	char object[OBJECT_NAME_MAX + 1];
+	uint64_t object_bytes, offset, length;
+	bool missed; /* counted as a miss already */
+	void (*done)(struct fetch_waiter *w, int fd, uint64_t position, const struct err *e);
+};
+void fetch_locate(struct store_role *r, struct fetch_waiter *w);
+/* Bring the part behind the one that holds `offset` into the cache, unless there is much to do already. */
+void fetch_ahead(struct store_role *r, const char *object, uint64_t object_bytes, uint64_t offset);
+
+#endif
