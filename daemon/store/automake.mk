@@ -1,1 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+# All but main(), so that tests link it; the program follows.
+noinst_LIBRARIES += daemon/store/libshstorerole.a
+daemon_store_libshstorerole_a_SOURCES = \
+	daemon/store/build.c \
+	daemon/store/cache.c daemon/store/cache.h daemon/store/cache_private.h \
+	daemon/store/fetch.c \
+	daemon/store/fill.c \
+	daemon/store/read.c \
+	daemon/store/remove.c \
+	daemon/store/store.h

@@ -4,10 +4,10 @@
  *
  *   waiting -> intent asked of meta -> built into a file of the cache -> put -> answered
  *
- * Building and putting happen in one piece of work, so that what is built never waits for a thread. When the store
- * fails in a way that may pass, the put (not the building) is tried again until the agent's patience ends; the
- * agent then asks anew, under another name. A request that ends in an error leaves at most a pending row in the
- * metadata and an object that nobody refers to, which the janitor removes.
+ * Building and putting happen in one piece of work, so that what is built never waits for a thread. When the
+ * store fails in a way that may pass, the put (not the building) is tried again until the agent's patience
+ * ends; the agent then asks anew, under another name. A request that ends in an error leaves at most a
+ * pending row in the metadata and an object that nobody refers to, which the janitor removes.
  */
 #include <string.h>
 #include "daemon/store/store.h"
@@ -279,8 +279,9 @@ static int source_check(const struct segment_source *s, const struct segment_sou
 	if (order > 0 || (order == 0 && before->partition >= s->partition))
 		return err_set(e, ERR_INVALID_ARGUMENT, "the sources of a segment are not sorted");
 	if (!name || name > SEGMENT_TOPIC_NAME_MAX || s->first_offset < 0 || s->end_offset < s->first_offset)
-		return err_set(e, ERR_INVALID_ARGUMENT, "source \"%.249s\" partition %u of a segment is not valid",
-			s->topic_name, s->partition);
+		return err_set(e, ERR_INVALID_ARGUMENT,
+			"source \"%.249s\" partition %u of a segment is not valid", s->topic_name,
+			s->partition);
 	return 0;
 }
 
@@ -300,7 +301,8 @@ static int sources_read(struct build *b, struct bytes rows, struct err *e)
 			row.topic, row.partition, row.name, row.first_offset, row.end_offset};
 		result = source_check(&sources[count], count ? &sources[count - 1] : NULL, e);
 		if (result == 0 && ++count > SOURCES_MAX)
-			result = err_set(e, ERR_TOO_LARGE, "a segment of more than %d partitions", SOURCES_MAX);
+			result = err_set(
+				e, ERR_TOO_LARGE, "a segment of more than %d partitions", SOURCES_MAX);
 		if (result < 0)
 			break;
 	}
@@ -318,7 +320,8 @@ static int build_check(struct store_role *r, const struct role_request *q, struc
 	if (r->draining)
 		return err_set(e, ERR_UNAVAILABLE, "the store is stopping");
 	if (r->waiting >= STORE_BUILDS_WAITING)
-		return err_set(e, ERR_BACK_PRESSURE, "%d segments are waiting to be built", STORE_BUILDS_WAITING);
+		return err_set(
+			e, ERR_BACK_PRESSURE, "%d segments are waiting to be built", STORE_BUILDS_WAITING);
 	if (q->message->fd_count != 1 || q->message->fds[0] < 0)
 		return err_set(e, ERR_INVALID_ARGUMENT, "a segment needs one descriptor, of the WAL file");
 	if (m->first_lsn >= m->end_lsn || wal_file_base(m->first_lsn) != wal_file_base(m->end_lsn - 1))

@@ -35,7 +35,7 @@ struct fetch {
 	uint64_t object_bytes, start, length;
 	struct list waiters;
 	struct cache_fill fill; /* kinds store and join */
-	int fd;                 /* kind check: the entry */
+	int fd;			/* kind check: the entry */
 	struct piece pieces[2]; /* kind join */
 	int pieces_missing;
 	bool failed, fill_failed; /* fill_failed: it was the cache's disk, not the store */
@@ -99,7 +99,8 @@ static void fetch_run(struct work *w)
 	if (f->kind == FETCH_CHECK) {
 		result = cache_check(f->fd, f->length, &f->error);
 	} else {
-		result = f->kind == FETCH_JOIN ? fill_from_pieces(f, &f->error) : fill_from_store(f, &f->error);
+		result = f->kind == FETCH_JOIN ? fill_from_pieces(f, &f->error)
+					       : fill_from_store(f, &f->error);
 		if (result == 0) {
 			result = cache_fill_seal(&f->fill, f->length, &f->error);
 			f->fill_failed = result < 0;
@@ -340,7 +341,8 @@ void fetch_locate(struct store_role *r, struct fetch_waiter *w)
 	}
 	if (!f) {
 		fd_close(&hit.fd);
-		err_set(&e, ERR_BACK_PRESSURE, "%d fetches from the object store are under way", STORE_FETCHES);
+		err_set(&e, ERR_BACK_PRESSURE, "%d fetches from the object store are under way",
+			STORE_FETCHES);
 		w->done(w, -1, 0, &e);
 		return;
 	}

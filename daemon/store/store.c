@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * shd-store: the process that owns the object store and the cache. It opens both, says ready, answers SEGMENT_BUILD
- * and OBJECT_READ of agents and OBJECT_REMOVE of the janitor, and when drained finishes what runs and refuses the
- * rest.
+ * shd-store: the process that owns the object store and the cache. It opens both, says ready, answers
+ * SEGMENT_BUILD and OBJECT_READ of agents and OBJECT_REMOVE of the janitor, and when drained finishes what
+ * runs and refuses the rest.
  */
 #include <string.h>
 #include "daemon/store/store.h"
