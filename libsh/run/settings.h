@@ -35,11 +35,15 @@ void settings_free(struct settings *s);
 /* origin: "shd.conf:12", "environment", "-O"; appears in errors and in settings_print(). */
 int settings_set(struct settings *s, const char *name, const char *value, const char *origin, struct err *e);
 int settings_load_file(struct settings *s, const char *path, struct err *e);
-int settings_load_environment(struct settings *s, char **environ, struct err *e);
+/* A name like SHD_HTTP_X that is no setting is an error; other SHD_ names are not ours. */
+int settings_load_environment(struct settings *s, char **environment, struct err *e);
 int settings_apply_profile(struct settings *s, const char *profile, struct err *e);
 /* What must fit together: e.g. segment.max_bytes against wal.max_bytes. */
 int settings_check(const struct settings *s, struct err *e);
-void settings_print(const struct settings *s, struct buf *out); /* name = value  # origin */
+void settings_print(const struct settings *s, struct buf *out); /* name = value  # origin; passwords as stars */
+void settings_mdoc(struct buf *out);                            /* the items of shd.conf(5) */
+void settings_profiles_mdoc(struct buf *out);
+const char *settings_origin(const struct settings *s, const char *name); /* "default" when nobody set it */
 /* name=value lines for one role, and back. */
 int settings_write(const struct settings *s, unsigned role, struct buf *out);
 int settings_read(struct settings *s, const void *p, size_t n, struct err *e);

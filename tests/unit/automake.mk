@@ -14,3 +14,8 @@ check_PROGRAMS += tests/unit/test-pack
 TESTS += tests/unit/test-pack
 tests_unit_test_pack_SOURCES = tests/unit/test-pack.c tests/unit/tap.h
 tests_unit_test_pack_LDADD = daemon/libshdaemon.a libsh/libshrun.a libsh/libshbase.a
+
+check_PROGRAMS += tests/unit/test-settings
+TESTS += tests/unit/test-settings
+tests_unit_test_settings_SOURCES = tests/unit/test-settings.c tests/unit/tap.h
+tests_unit_test_settings_LDADD = libsh/libshrun.a libsh/libshbase.a
