@@ -12,7 +12,12 @@ AM_TESTS_ENVIRONMENT = \
 SHELL_TESTS = \
 	tests/t0010-layers.t
 TESTS += $(SHELL_TESTS)
-EXTRA_DIST += tests/lib.sh $(SHELL_TESTS)
+EXTRA_DIST += tests/lib.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
+
+# distcheck runs this from where it installed; in a staged directory the paths that were compiled in lead nowhere.
+installcheck-local:
+	@if test -z "$(DESTDIR)"; then $(AM_TESTS_ENVIRONMENT) \
+		SHD='$(sbindir)/shd' STREAMCTL='$(bindir)/streamctl' MANDIR='$(mandir)' sh $(srcdir)/tests/installed.sh; fi
 
 include tests/unit/automake.mk
 include tests/fuzz/automake.mk
