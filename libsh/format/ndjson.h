@@ -13,6 +13,7 @@
 #include "libsh/base/err.h"
 #include "libsh/base/mem.h"
 #include "libsh/format/batch.h"
+#include "libsh/format/json_scan.h"
 
 /* Append the record as one JSON object, no newline. topic may be NULL (then no "topic" member). */
 int ndjson_write(struct buf *out, const char *topic, int32_t partition, const struct record *r, struct err *e);
@@ -27,5 +28,11 @@ struct ndjson_record {
 /* One object of n bytes (no newline). Headers may also be an object {"h":"v"}. Value or key that is an object, array, number or
  * boolean is kept as its JSON text when loose is set, else it is an error. */
 int ndjson_read(const char *line, size_t n, bool loose, struct arena *a, struct ndjson_record *out, struct err *e);
+
+/* Parts of it, for format strings: the headers as [["h","v"],...], and a string, null or {"base64":"..."}. */
+int ndjson_write_headers(struct buf *out, const struct record *r, struct err *e);
+int ndjson_read_headers(struct json_scan *s, bool loose, struct record *r, struct err *e);
+void ndjson_write_value(struct buf *out, struct bytes b);
+int ndjson_read_value(struct json_scan *s, struct bytes *out, struct err *e);
 
 #endif
