@@ -110,7 +110,6 @@ int record_header_next(const struct record *r, size_t *pos, struct record_header
 /* ---- writing ---- */
 struct batch_writer {
 	struct buf records;         /* encoded records, not compressed yet */
-	struct buf *recycled;       /* unused by callers */
 	int64_t base_timestamp, max_timestamp;
 	int32_t count;
 	enum codec codec;
