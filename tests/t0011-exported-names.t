@@ -14,6 +14,8 @@ families() { # file without .c: prefixes, separated by |, that it may export bes
 	libsh/base/bytes) echo 'varint_|varlong_' ;;
 	libsh/base/log) echo 'fatal' ;;
 	libsh/base/mem) echo 'arena_' ;;
+	libsh/format/batch_reader | libsh/format/batch_writer) echo 'record_' ;;
+	libsh/format/compress) echo 'codec_|block_' ;;
 	*) echo ;;
 	esac
 }
