@@ -47,7 +47,12 @@ struct topic {
 	char *config_text;            /* JSON object of what was set */
 	struct topic_config config;
 	int64_t created_ms;
+	bool deleted;                 /* its partitions take and give nothing any more */
+	int refs;                     /* topic_ref() */
 };
+/* Whoever keeps a topic or one of its partitions beyond a callback holds a reference. */
+void topic_ref(struct topic *t);
+void topic_unref(struct topic *t);
 
 /* ---- topics ---- */
 struct topic *log_topic(struct log *l, const char *name, size_t len);              /* NULL when unknown */
@@ -106,10 +111,11 @@ struct log_fetch {
 	struct buf batches;           /* whole batches, back to back; belongs to the caller: buf_release() */
 	int64_t next_offset;          /* where to go on; == offset when nothing was there */
 	int64_t high_watermark;       /* at the time of reading */
-	/* private */
+	/* private; zero at first */
+	int64_t skip_below_ms;        /* batches whose maximum timestamp is lower are left out; 0: none. For log_seek(). */
 	struct log *log;
 	struct partition *partition;
-	struct log_fetch_private *state;
+	struct fetch_state *state;
 };
 /* One read of up to max_bytes; from the tail done() may come from inside this call. Nothing at or above the high watermark is returned. */
 void log_fetch(struct log *l, struct log_fetch *f, struct partition *p);

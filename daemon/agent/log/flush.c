@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the WAL to segments. A range of the WAL is cut, built by the store process, committed by the meta process; when all
+ * ranges of a file are committed the file is recycled. Several ranges are built at once, commits go in order.
+ *
+ *   WAITING -> BUILDING -> BUILT -> COMMITTING -> gone
+ *
+ * Whatever fails on the way is tried again after a pause; the data stays in the WAL until the commit was answered.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "daemon/agent/log/log_private.h"
+#include "libsh/base/clock.h"
+#include "libsh/base/disk.h"
+#include "libsh/base/fd.h"
+#include "libsh/base/log.h"
+#include "libsh/format/segment.h"
+#include "libsh/store/meta.h"
+
+enum { RETRY_FIRST_MS = 100, RETRY_LAST_MS = 10000 };
+
+static void range_build(void *range);
+static void range_commit_next(struct log *l);
+static void range_commit_retry(void *log);
+static void flush_timer_fired(void *log);
+
+void flush_note(struct log *l, struct partition *p)
+{
+	if (!l->oldest_ns) {
+		l->oldest_ns = loop_now_ns(l->loop);
+		flush_check(l);
+	}
+	if (p->private_->range_seen == l->range_number)
+		return;
+	p->private_->range_seen = l->range_number;
+	if (l->touched_count == l->touched_size) {
+		l->touched_size = l->touched_size ? l->touched_size * 2 : 16;
+		l->touched = mem_realloc_array(l->touched, l->touched_size, sizeof(*l->touched));
+	}
+	l->touched[l->touched_count++] = p;
+}
+
+static void range_free(struct range *r)
+{
+	loop_timer_cancel(r->log->loop, &r->retry);
+	list_remove(&r->node);
+	mem_free(r->partitions);
+	mem_free(r->object);
+	mem_free(r->runs);
+	mem_free(r);
+}
+
+static struct range *range_new(struct log *l, uint64_t first_lsn, uint64_t end_lsn, struct partition **partitions, size_t count)
+{
+	struct range *r = mem_zalloc(sizeof(*r));
+
+	r->log = l;
+	r->first_lsn = first_lsn;
+	r->end_lsn = end_lsn;
+	r->partitions = partitions;
+	r->partition_count = count;
+	list_push(&l->ranges, &r->node);
+	range_build(r);
+	return r;
+}
+
+void flush_recovered(struct log *l, uint64_t first_lsn, uint64_t end_lsn, struct partition **partitions, size_t count)
+{
+	range_new(l, first_lsn, end_lsn, partitions, count);
+}
+
+/* Everything from range_start_lsn up to end_lsn becomes a range; both lie in one file. */
+void flush_cut(struct log *l, uint64_t end_lsn)
+{
+	struct partition **touched = l->touched;
+	size_t count = l->touched_count;
+	uint64_t first = l->range_start_lsn;
+
+	l->touched = NULL;
+	l->touched_count = l->touched_size = 0;
+	l->range_number++;
+	l->range_start_lsn = end_lsn;
+	l->oldest_ns = 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct tail *t = &touched[i]->private_->tail;
+
+		if (t->count && tail_at(t, t->count - 1)->lsn >= end_lsn)
+			flush_note(l, touched[i]);
+	}
+	if (l->object_wanted_lsn <= end_lsn)
+		l->object_wanted_lsn = 0;
+	if (count)
+		range_new(l, first, end_lsn, touched, count);
+	else
+		mem_free(touched);
+}
+
+void flush_wanted(struct log *l, struct partition *p)
+{
+	append_seal(l, p);
+	if (!l->object_wanted_lsn)
+		l->object_wanted_ns = loop_now_ns(l->loop);
+	l->object_wanted_lsn = wal_end_lsn(l->wal);
+	flush_check(l);
+}
+
+static size_t flush_under_way(const struct log *l)
+{
+	size_t count = 0;
+
+	list_for_each(n, &l->ranges)
+		count++;
+	return count;
+}
+
+/* When the open range is due, in loop time; 0: now. */
+static int64_t flush_due(const struct log *l, uint64_t pending)
+{
+	const struct settings *s = l->self->settings;
+	uint64_t index_max = (uint64_t)settings_number(s, "wal.index_max_bytes");
+	uint64_t wal_max = (uint64_t)settings_number(s, "wal.max_bytes");
+	struct wal_numbers n;
+	int64_t due = INT64_MAX, wanted;
+
+	wal_get_numbers(l->wal, &n);
+	if (pending >= (uint64_t)settings_number(s, "segment.max_bytes") || l->index_bytes > index_max / 2 ||
+		(n.files + 1) * (uint64_t)WAL_FILE_BYTES > wal_max || l->state == LOG_FAILED)
+		return 0;
+	if (l->oldest_ns)
+		due = l->oldest_ns + settings_number(s, "segment.max_age") * 1000000;
+	if (l->object_wanted_lsn > l->range_start_lsn) {
+		wanted = l->object_wanted_ns + settings_number(s, "object.flush_interval") * 1000000;
+		if (pending >= (uint64_t)settings_number(s, "object.flush_bytes"))
+			return 0;
+		due = wanted < due ? wanted : due;
+	}
+	return due;
+}
+
+/* Leave behind a file that has no more to give: its last range goes out, the next begins in its successor. */
+static bool flush_finish_file(struct log *l)
+{
+	const struct wal_file *f = wal_find(l->wal, l->range_start_lsn);
+	const struct wal_file *next = f ? wal_next(l->wal, f) : NULL;
+
+	if (!next || wal_synced_lsn(l->wal) < f->end_lsn)
+		return false;
+	if (f->end_lsn > l->range_start_lsn) {
+		if (flush_under_way(l) >= RANGES_MAX)
+			return false;
+		flush_cut(l, f->end_lsn);
+	}
+	l->range_start_lsn = next->base_lsn + WAL_HEADER_BYTES;
+	return true;
+}
+
+void flush_check(struct log *l)
+{
+	uint64_t synced, end;
+	int64_t due, now = loop_now_ns(l->loop);
+
+	if (l->state == LOG_STARTING || !l->range_start_lsn)
+		return;
+	while (flush_finish_file(l))
+		;
+	synced = wal_synced_lsn(l->wal);
+	end = wal_end_lsn(l->wal);
+	if (end <= l->range_start_lsn || !l->touched_count)
+		return;
+	due = flush_due(l, synced > l->range_start_lsn ? synced - l->range_start_lsn : 0);
+	if (due > now) {
+		if (due != INT64_MAX)
+			loop_timer_set(l->loop, &l->flush_timer, (due - now) / 1000000 + 1, flush_timer_fired, l);
+		return;
+	}
+	if (synced < end && settings_wal_sync(l->self->settings, NULL) != WAL_SYNC_ALWAYS)
+		wal_sync(l->wal);
+	if (synced > l->range_start_lsn && wal_find(l->wal, l->range_start_lsn) == wal_find(l->wal, synced - 1) &&
+		flush_under_way(l) < RANGES_MAX)
+		flush_cut(l, synced);
+}
+
+static void flush_timer_fired(void *ctx)
+{
+	flush_check(ctx);
+}
+
+void flush_recycle(struct log *l)
+{
+	struct range *r = list_first(&l->ranges, struct range, node);
+	uint64_t done = r ? r->first_lsn : l->range_start_lsn;
+	struct wal_file *f;
+
+	while (l->state != LOG_STARTING && (f = wal_oldest(l->wal)) && wal_is_left(l->wal, f) && f->end_lsn <= done)
+		wal_recycle(l->wal, f);
+}
+
+bool flush_idle(const struct log *l)
+{
+	return list_empty(&l->ranges);
+}
+
+/* ---- building ---- */
+
+static void range_again(struct range *r, const struct err *e, const char *what)
+{
+	int64_t pause = RETRY_FIRST_MS << (r->tries < 7 ? r->tries : 7);
+
+	r->tries++;
+	if (r->tries <= 3 || r->tries % 10 == 0)
+		log_warn("%s of WAL range %llx-%llx failed (try %u): %s", what, (unsigned long long)r->first_lsn,
+			(unsigned long long)r->end_lsn, r->tries, e->text);
+	mem_free(r->object);
+	mem_free(r->runs);
+	r->object = NULL;
+	r->runs = NULL;
+	r->state = RANGE_WAITING;
+	loop_timer_set(r->log->loop, &r->retry, pause < RETRY_LAST_MS ? pause : RETRY_LAST_MS, range_build, r);
+}
+
+static void range_built(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
+{
+	const struct msg_segment_built *m = reply;
+	struct range *r = ctx;
+
+	(void)message;
+	if (e) {
+		range_again(r, e, "building a segment");
+		return;
+	}
+	r->state = RANGE_BUILT;
+	r->bytes = m->bytes;
+	r->crc = m->crc;
+	if (m->bytes) {
+		r->object = mem_strdup(m->object);
+		r->runs = mem_dup(m->runs.data, m->runs.len);
+		r->runs_bytes = m->runs.len;
+		r->log->numbers.segments_built++;
+	}
+	range_commit_next(r->log);
+}
+
+static int compare_partitions(const void *a, const void *b)
+{
+	const struct partition *x = *(struct partition *const *)a, *y = *(struct partition *const *)b;
+	int order = uuid_compare(&x->topic->id, &y->topic->id);
+
+	return order ? order : (x->number > y->number) - (x->number < y->number);
+}
+
+static void range_sources(struct range *r, struct buf *out)
+{
+	qsort(r->partitions, r->partition_count, sizeof(*r->partitions), compare_partitions);
+	for (size_t i = 0; i < r->partition_count; i++) {
+		const struct partition *p = r->partitions[i];
+		struct msg_source_row row = {.topic = p->topic->id, .name = p->topic->name, .partition = p->number,
+			.first_offset = p->flushed_end, .end_offset = p->damage ? p->end : INT64_MAX};
+
+		if (!p->topic->deleted)
+			pack_row_write(out, msg_source_row_fields, &row);
+	}
+}
+
+static void range_build(void *ctx)
+{
+	struct range *r = ctx;
+	struct log *l = r->log;
+	const struct wal_file *f = wal_find(l->wal, r->first_lsn);
+	struct buf sources = BUF_INIT(CHAN_MAX_BYTES / 2);
+	struct err e = ERR_INIT;
+	int fd = disk_open(f->path, O_RDONLY, 0, &e);
+
+	if (fd < 0) {
+		range_again(r, &e, "opening the file");
+		return;
+	}
+	range_sources(r, &sources);
+	struct msg_segment_build m = {.session = l->session, .slot = l->slot, .slot_id = l->slot_id, .generation = f->generation,
+		.first_lsn = r->first_lsn, .end_lsn = r->end_lsn, .sources = {(uint8_t *)sources.data, sources.len}};
+
+	r->state = RANGE_BUILDING;
+	peer_call(l->self, ROLE_STORE, 0, MSG_SEGMENT_BUILD, &m, &fd, 1, BUILD_TIMEOUT_MS, range_built, r);
+	fd_close(&fd);
+	buf_release(&sources);
+}
+
+/* ---- committing ---- */
+
+static void run_refused(struct log *l, struct range *r, struct partition *p, const struct segment_run *run, int verdict)
+{
+	struct err e = ERR_INIT;
+	char *why = mem_printf("the metadata refused its offsets %lld to %lld (%s); its unflushed batches are in %s",
+		(long long)run->first_offset, (long long)run->end_offset,
+		verdict == META_REFUSED_GAP ? "they do not follow what is committed" : "another agent owns it", l->quarantine_dir);
+
+	l->numbers.commits_refused++;
+	if (quarantine_range(l, r, p, run->first_offset, &e) < 0)
+		log_error("%s-%u: batches could not be put into quarantine: %s", p->topic->name, p->number, e.text);
+	quarantine_mark(l, p, why);
+	mem_free(why);
+}
+
+static void run_committed(struct log *l, struct range *r, const struct segment_run *run, uint8_t verdict)
+{
+	struct topic *t = topics_by_id(l, &run->topic);
+	struct partition *p;
+
+	if (!t || run->partition >= t->partition_count)
+		return;
+	p = t->partitions[run->partition];
+	if (verdict == META_REFUSED_FENCED || verdict == META_REFUSED_GAP) {
+		run_refused(l, r, p, run, verdict);
+		return;
+	}
+	if (verdict == META_REFUSED_DELETED)
+		return;
+	if (run->end_offset > p->flushed_end)
+		p->flushed_end = run->end_offset;
+	tail_drop_below(l, p, p->flushed_end);
+	waits_advanced(l, p);
+}
+
+static void range_done(struct range *r)
+{
+	struct log *l = r->log;
+
+	range_free(r);
+	flush_recycle(l);
+	topics_free_gone(l);
+	range_commit_next(l);
+	recover_step(l);
+	flush_check(l);
+}
+
+static void range_committed(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
+{
+	const struct msg_segment_committed *m = reply;
+	struct range *r = ctx;
+	struct arena a = ARENA_INIT;
+	struct segment_run *runs;
+	struct err bad = ERR_INIT;
+	size_t count;
+
+	(void)message;
+	if (!e && segment_runs_decode(r->runs, r->runs_bytes, &a, &runs, &count, &bad) < 0)
+		e = &bad;
+	if (!e && m->verdicts.len != count) {
+		err_set(&bad, ERR_INTERNAL, "%zu verdicts on %zu runs", m->verdicts.len, count);
+		e = &bad;
+	}
+	if (e && err_can_retry(e->code)) { /* the same commit again: it is judged the same */
+		r->state = RANGE_BUILT;
+		loop_timer_set(r->log->loop, &r->retry, RETRY_FIRST_MS, range_commit_retry, r->log);
+	} else if (e) {
+		range_again(r, e, "committing the segment");
+	} else {
+		session_saw_commit(r->log, m->commit_sequence);
+		for (size_t i = 0; i < count; i++)
+			run_committed(r->log, r, &runs[i], m->verdicts.data[i]);
+		range_done(r);
+	}
+	arena_release(&a);
+}
+
+static void range_commit_next(struct log *l)
+{
+	struct range *r = list_first(&l->ranges, struct range, node);
+
+	if (!r || r->state != RANGE_BUILT)
+		return;
+	if (!r->bytes) {
+		range_done(r);
+		return;
+	}
+	struct msg_segment_commit m = {.session = l->session, .object = r->object, .bytes = r->bytes, .crc = r->crc,
+		.runs = {r->runs, r->runs_bytes}};
+
+	r->state = RANGE_COMMITTING;
+	peer_call(l->self, ROLE_META, 0, MSG_SEGMENT_COMMIT, &m, NULL, 0, META_TIMEOUT_MS, range_committed, r);
+}
+
+static void range_commit_retry(void *ctx)
+{
+	range_commit_next(ctx);
+}

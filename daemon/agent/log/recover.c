@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the files found at start to a serving log, one file a step.
+ *
+ * Each file is scanned with O_DIRECT: the page cache may hold bytes that never reached the disk. Batches that follow what their
+ * partition has are indexed, and the file's range goes to the store at once; a step waits while the index is at its limit, so
+ * memory is bounded. In the newest file, what lies past the last known synced position may be on disk or not: it is written
+ * again into the new file, which gets its name only when it is synced. Only then anything is served.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/agent/log/log_private.h"
+#include "libsh/base/clock.h"
+#include "libsh/base/disk.h"
+#include "libsh/base/fd.h"
+#include "libsh/base/log.h"
+#include "libsh/store/wal_file.h"
+
+struct recovery {
+	void (*done)(struct log *l);
+	struct wal_file_name *files;
+	size_t count, next;
+	bool failed;               /* a mark FAILED was found ... */
+	uint64_t failed_lsn;       /* ... and what lies from here on must not be believed */
+	int64_t started_ms;
+	uint64_t entries, bytes;
+	/* of the file being scanned */
+	uint64_t file_base, synced_lsn;
+	bool stepping;
+	/* entries to be written again */
+	struct buf rewrite;
+	uint64_t rewrite_base, rewrite_generation, previous_end;
+	struct partition **rewritten;
+	size_t rewritten_count;
+	struct err e;
+};
+
+static int recover_damaged(struct log *l, struct partition *p, const struct wal_entry *entry, const void *batch, int64_t base)
+{
+	char *why;
+
+	if (!p->damage) {
+		why = mem_printf("the log is damaged: its batches end at offset %lld, the next one found starts at %lld and follows %lld; "
+				 "what was found behind the damage is in %s",
+			(long long)p->end, (long long)base, (long long)entry->previous_end, l->quarantine_dir);
+		quarantine_mark(l, p, why);
+		mem_free(why);
+	}
+	return quarantine_add(l, wal_file_base(entry->lsn), entry, batch, &l->recovery->e);
+}
+
+/* Put the entry into the new file's first bytes; returns its LSN there. */
+static uint64_t recover_rewrite(struct recovery *r, const struct wal_entry *entry, const void *batch)
+{
+	struct wal_entry copy = *entry;
+	uint64_t space = wal_entry_space(entry->length);
+	uint8_t *p = buf_add_zeros(&r->rewrite, space);
+
+	if (!p)
+		fatalx("the entries behind the last sync do not fit into a file");
+	copy.generation = r->rewrite_generation;
+	copy.lsn = r->rewrite_base + WAL_HEADER_BYTES + r->rewrite.len - space;
+	copy.synced_lsn = r->previous_end;
+	wal_entry_write(&copy, batch, p);
+	memcpy(p + WAL_ENTRY_BYTES, batch, entry->length);
+	return copy.lsn;
+}
+
+static void recover_take(struct log *l, struct partition *p, const struct wal_entry *entry, const void *batch, const struct batch_header *h)
+{
+	struct recovery *r = l->recovery;
+	uint64_t lsn = entry->lsn;
+
+	if (lsn >= r->synced_lsn) {
+		lsn = recover_rewrite(r, entry, batch);
+		r->rewritten = mem_realloc_array(r->rewritten, r->rewritten_count + 1, sizeof(*r->rewritten));
+		r->rewritten[r->rewritten_count++] = p;
+	} else {
+		flush_note(l, p);
+	}
+	tail_add(l, p, lsn, h->base_offset);
+	producers_note(l, p, h, h->base_offset);
+	p->end = p->synced_end = batch_last_offset(h) + 1;
+	p->records += (uint64_t)h->record_count;
+	p->bytes += entry->length;
+	r->entries++;
+	r->bytes += entry->length;
+}
+
+static int recover_entry(void *ctx, const struct wal_entry *entry, const void *batch)
+{
+	struct log *l = ctx;
+	struct recovery *r = l->recovery;
+	struct topic *t;
+	struct partition *p;
+	struct batch_header h;
+
+	if (entry->type != WAL_BATCH) {
+		if (entry->type & 0x8000)
+			return err_set(&r->e, ERR_CORRUPT, "LSN %llx holds an entry of type %04x, which this version does not know",
+				(unsigned long long)entry->lsn, entry->type);
+		return 0;
+	}
+	t = topics_by_id(l, &entry->topic);
+	if (!t)
+		return 0; /* deleted: ids are never used again */
+	if (batch_header_read(batch, entry->length, &h, &r->e) < 0)
+		return -1;
+	p = entry->partition < t->partition_count ? t->partitions[entry->partition] : NULL;
+	if (!p || p->slot != l->slot)
+		return quarantine_add(l, wal_file_base(entry->lsn), entry, batch, &r->e);
+	if (batch_last_offset(&h) < p->flushed_end)
+		return 0;
+	if (p->damage || entry->previous_end != p->end || h.base_offset != p->end)
+		return recover_damaged(l, p, entry, batch, h.base_offset);
+	recover_take(l, p, entry, batch, &h);
+	return 0;
+}
+
+static int recover_damage(void *ctx, uint64_t from, uint64_t to)
+{
+	(void)ctx;
+	log_error("the WAL is damaged from LSN %llx to %llx: what was there had been synced", (unsigned long long)from,
+		(unsigned long long)to);
+	return 0;
+}
+
+static int recover_count(void *ctx, const struct wal_entry *entry, const void *batch)
+{
+	(void)ctx;
+	(void)entry;
+	(void)batch;
+	return 0;
+}
+
+/* Where the newest file is known to be on disk up to. */
+static int recover_find_synced(struct recovery *r, int fd, struct err *e)
+{
+	static const struct wal_scan_handlers handlers = {.entry = recover_count};
+	struct wal_scan_result result;
+
+	if (wal_scan(fd, UINT64_MAX, true, &handlers, NULL, &result, e) < 0)
+		return -1;
+	r->synced_lsn = result.synced_lsn;
+	if (r->synced_lsn < r->file_base + WAL_HEADER_BYTES)
+		r->synced_lsn = r->file_base + WAL_HEADER_BYTES;
+	return 0;
+}
+
+static int recover_file(struct log *l, struct wal_file_name *name, const struct wal_file_name *next, struct err *e)
+{
+	static const struct wal_scan_handlers handlers = {.entry = recover_entry, .damage = recover_damage};
+	struct recovery *r = l->recovery;
+	uint64_t limit = next ? next->header.previous_end_lsn : UINT64_MAX;
+	struct wal_scan_result result;
+	int fd = disk_open(name->path, O_RDWR, 0, e);
+
+	if (fd < 0)
+		return -1;
+	r->file_base = name->header.base_lsn;
+	if (r->failed && r->failed_lsn < limit)
+		limit = r->failed_lsn;
+	if (limit != UINT64_MAX)
+		r->synced_lsn = limit;
+	else if (recover_find_synced(r, fd, e) < 0)
+		goto fail;
+	r->previous_end = r->synced_lsn;
+	wal_adopt(l->wal, name->path, fd, &name->header, r->synced_lsn);
+	l->range_start_lsn = r->file_base + WAL_HEADER_BYTES;
+	err_clear(&r->e);
+	if (limit > l->range_start_lsn && wal_scan(fd, limit, true, &handlers, l, &result, e) < 0) {
+		if (r->e.code != ERR_NONE)
+			*e = r->e;
+		return -1;
+	}
+	flush_cut(l, r->synced_lsn);
+	return 0;
+fail:
+	fd_close(&fd);
+	return -1;
+}
+
+static void recover_finish(struct log *l)
+{
+	struct recovery *r = l->recovery;
+	struct err e = ERR_INIT;
+
+	if (r->failed) {
+		l->state = LOG_FAILED;
+		l->range_start_lsn = r->failed_lsn;
+	} else {
+		if (wal_begin(l->wal, r->rewrite_base, r->previous_end, r->rewrite.data, r->rewrite.len, &e) < 0)
+			fatalx("the write-ahead log cannot be opened: %s%s%s", e.text, e.hint[0] ? "; " : "", e.hint);
+		l->state = LOG_SERVING;
+		l->range_start_lsn = r->rewrite_base + WAL_HEADER_BYTES;
+		for (size_t i = 0; i < r->rewritten_count; i++)
+			flush_note(l, r->rewritten[i]);
+	}
+	if (r->count)
+		log_info("recovered %llu batches, %llu bytes from %zu WAL files in %lld ms", (unsigned long long)r->entries,
+			(unsigned long long)r->bytes, r->count, (long long)(clock_mono_ms() - r->started_ms));
+	void (*done)(struct log *) = r->done;
+	wal_list_free(r->files, r->count);
+	buf_release(&r->rewrite);
+	mem_free(r->rewritten);
+	mem_free(r);
+	l->recovery = NULL;
+	flush_recycle(l);
+	flush_check(l);
+	done(l);
+}
+
+/* Go on with the next file, unless the index is at its limit: then whoever finishes a range calls again. */
+void recover_step(struct log *l)
+{
+	struct recovery *r = l->recovery;
+	uint64_t index_max = (uint64_t)settings_number(l->self->settings, "wal.index_max_bytes");
+	struct err e = ERR_INIT;
+
+	if (!r || r->stepping)
+		return;
+	r->stepping = true;
+	while (r->next < r->count) {
+		if (l->index_bytes > index_max / 2 && !flush_idle(l)) {
+			r->stepping = false;
+			return;
+		}
+		struct wal_file_name *f = &r->files[r->next];
+
+		r->next++;
+		if (recover_file(l, f, r->next < r->count ? f + 1 : NULL, &e) < 0)
+			fatalx("recovery of %s: %s%s%s", f->path, e.text, e.hint[0] ? "; " : "", e.hint);
+	}
+	recover_finish(l);
+}
+
+static void recover_read_mark(struct log *l)
+{
+	char *path = mem_printf("%s/FAILED", l->wal_dir);
+	struct buf text = BUF_INIT(4096);
+	struct err e = ERR_INIT;
+
+	if (disk_read_file(path, &text, &e) == 0) {
+		l->recovery->failed = true;
+		l->recovery->failed_lsn = strtoull(text.data, NULL, 10);
+		log_problem(l, "%s says that an earlier write or sync failed: %s", path,
+			strchr(text.data, '\n') ? strchr(text.data, '\n') + 1 : "");
+	} else if (e.code != ERR_NOT_FOUND) {
+		fatalx("%s", e.text);
+	}
+	buf_release(&text);
+	mem_free(path);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), k = strlen(end);
+
+	return n >= k && !strcmp(text + n - k, end);
+}
+
+/* Files that never got their name, and spares: both hold nothing. */
+static void recover_tidy(struct log *l)
+{
+	char **names;
+	size_t count;
+
+	if (disk_list(l->wal_dir, &names, &count, NULL) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		char *path = mem_printf("%s/%s", l->wal_dir, names[i]);
+
+		if (ends_with(names[i], ".new") || (ends_with(names[i], ".spare") && !wal_adopt_spare(l->wal, path)))
+			disk_unlink(path, NULL);
+		mem_free(path);
+	}
+	disk_list_free(names, count);
+}
+
+void recover_start(struct log *l, void (*done)(struct log *l))
+{
+	struct recovery *r = l->recovery = mem_zalloc(sizeof(*r));
+	struct err e = ERR_INIT;
+	size_t bad = 0;
+
+	r->done = done;
+	r->started_ms = clock_mono_ms();
+	buf_init(&r->rewrite, WAL_FILE_BYTES - WAL_HEADER_BYTES);
+	recover_read_mark(l);
+	recover_tidy(l);
+	if (wal_list(l->wal_dir, &r->files, &r->count, &bad, &e) < 0)
+		fatalx("%s", e.text);
+	if (bad)
+		fatalx("%zu file(s) in %s have no readable header and may hold acknowledged records: see RECOVERY in shd(8)", bad,
+			l->wal_dir);
+	r->rewrite_base = r->count ? r->files[r->count - 1].header.base_lsn + WAL_FILE_BYTES : WAL_FILE_BYTES;
+	r->rewrite_generation = wal_next_generation(l->wal);
+	recover_step(l);
+}

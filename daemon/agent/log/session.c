@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's right to its partitions: the slot's lock, a session at meta, its renewal, and the deadline that follows from it.
+ * A renewal also brings what changed in the table of topics.
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/agent/log/log_private.h"
+#include "libsh/base/clock.h"
+#include "libsh/base/disk.h"
+#include "libsh/base/log.h"
+
+struct sync_wait { /* somebody waits for a table as new as the moment of asking */
+	struct list node;
+	bool sent; /* the renewal under way was sent after it asked */
+	log_done_fn *done;
+	void *ctx;
+};
+
+static void session_renew(void *ctx);
+
+/* The slot's name for itself: made once, durable before it is used. */
+static int session_slot_id(struct log *l, struct err *e)
+{
+	char *path = mem_printf("%s/id", l->slot_dir);
+	struct buf text = BUF_INIT(64);
+	char name[UUID_TEXT_BYTES + 1];
+	struct err missing = ERR_INIT;
+	int result = disk_read_file(path, &text, &missing);
+
+	if (result == 0) {
+		text.data[text.len > 36 ? 36 : text.len] = '\0';
+		result = uuid_parse(text.data, &l->slot_id, e);
+	} else if (missing.code == ERR_NOT_FOUND) {
+		l->slot_id = uuid_random();
+		uuid_format(&l->slot_id, name);
+		strcat(name, "\n");
+		result = disk_write_file(path, name, strlen(name), 0600, e);
+	} else if (e) {
+		*e = missing;
+	}
+	buf_release(&text);
+	mem_free(path);
+	return result;
+}
+
+int session_lock_slot(struct log *l, struct err *e)
+{
+	char *lock = mem_printf("%s/lock", l->slot_dir);
+	int result = -1;
+
+	if (disk_make_dirs(l->wal_dir, e) < 0 || disk_make_dirs(l->quarantine_dir, e) < 0)
+		goto out;
+	l->slot_lock = disk_lock(lock, e);
+	if (l->slot_lock < 0)
+		goto out;
+	result = session_slot_id(l, e);
+out:
+	mem_free(lock);
+	return result;
+}
+
+bool session_lease_holds(const struct log *l)
+{
+	return l->session && clock_boot_ms() < l->lease_until_ms;
+}
+
+/* The deadline counts from when the request left, and keeps a margin for clocks that run at different speeds. */
+static void session_extend(struct log *l)
+{
+	l->lease_until_ms = l->renew_sent_ms + l->ttl_ms - l->ttl_ms / 5;
+}
+
+/* What we saw of the metadata outlives us, so that a restored older copy is noticed. */
+static void session_check_history(struct log *l, uint64_t incarnation, uint64_t sequence)
+{
+	if (l->incarnation && incarnation != l->incarnation)
+		fatalx("the metadata is another one than this data was written with (incarnation %" PRIx64 ", not %" PRIx64
+		       "): see RECOVERY in shd(8)", incarnation, l->incarnation);
+	if (sequence < l->commit_sequence)
+		fatalx("the metadata went back in time (commit %" PRIu64 ", but %" PRIu64 " was seen): see RECOVERY in shd(8)", sequence,
+			l->commit_sequence);
+	l->incarnation = incarnation;
+}
+
+static void session_load_history(struct log *l)
+{
+	char *path = mem_printf("%s/seen", l->slot_dir);
+	struct buf text = BUF_INIT(256);
+
+	if (disk_read_file(path, &text, NULL) == 0)
+		sscanf(text.data, "%" SCNx64 " %" SCNu64, &l->incarnation, &l->commit_sequence);
+	buf_release(&text);
+	mem_free(path);
+}
+
+static void session_save_history(struct log *l)
+{
+	char *path = mem_printf("%s/seen", l->slot_dir);
+	char *text = mem_printf("%" PRIx64 " %" PRIu64 "\n", l->incarnation, l->commit_sequence);
+	struct err e = ERR_INIT;
+
+	if (disk_write_file(path, text, strlen(text), 0600, &e) < 0)
+		log_warn("%s", e.text);
+	l->saved_sequence = l->commit_sequence;
+	mem_free(path);
+	mem_free(text);
+}
+
+void session_saw_commit(struct log *l, uint64_t sequence)
+{
+	if (sequence > l->commit_sequence)
+		l->commit_sequence = sequence;
+	if (l->commit_sequence >= l->saved_sequence + 64)
+		session_save_history(l);
+}
+
+static void session_opened(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
+{
+	struct log *l = ctx;
+	const struct msg_session_opened *m = reply;
+
+	(void)message;
+	if (e && err_can_retry(e->code)) {
+		log_warn("no session yet: %s", e->text);
+		session_open(l, l->opened);
+		return;
+	}
+	if (e)
+		fatalx("no session for slot %u: %s%s%s", l->slot, e->text, e->hint[0] ? "; " : "", e->hint);
+	session_check_history(l, m->incarnation, m->commit_sequence);
+	l->session = m->session;
+	session_save_history(l);
+	session_extend(l);
+	session_sync(l, NULL, NULL);
+}
+
+void session_open(struct log *l, void (*opened)(struct log *l))
+{
+	struct msg_session_open m = {.slot = l->slot, .slot_id = l->slot_id, .address = settings_string(l->self->settings, "http.listen"),
+		.ttl_ms = settings_number(l->self->settings, "session.ttl")};
+
+	if (!l->opened)
+		session_load_history(l);
+	l->opened = opened;
+	l->ttl_ms = m.ttl_ms;
+	l->renew_sent_ms = clock_boot_ms();
+	peer_call(l->self, ROLE_META, 0, MSG_SESSION_OPEN, &m, NULL, 0, META_TIMEOUT_MS, session_opened, l);
+}
+
+/* Hand the result to those who asked before this renewal left. */
+static void session_tell_syncs(struct log *l, const struct err *e)
+{
+	struct list told, *n;
+
+	list_init(&told);
+	list_for_each_safe(at, &l->syncs) {
+		struct sync_wait *s = list_entry(at, struct sync_wait, node);
+
+		if (!s->sent)
+			continue;
+		list_remove(&s->node);
+		list_push(&told, &s->node);
+	}
+	while ((n = list_pop(&told))) {
+		struct sync_wait *s = list_entry(n, struct sync_wait, node);
+
+		if (s->done)
+			s->done(s->ctx, e);
+		mem_free(s);
+	}
+}
+
+static void session_renewed(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
+{
+	struct log *l = ctx;
+	const struct msg_session_renewed *m = reply;
+	struct err bad = ERR_INIT;
+
+	(void)message;
+	l->renewing = false;
+	if (e && e->code == ERR_FENCED)
+		fatalx("another agent took this slot over: %s", e->text);
+	if (!e && topics_apply(l, m, &bad) < 0)
+		e = &bad;
+	if (e) {
+		log_warn("the lease could not be renewed: %s", e->text);
+		session_tell_syncs(l, e);
+	} else {
+		session_check_history(l, m->incarnation, m->commit_sequence);
+		session_extend(l);
+		l->meta_version = m->version;
+		if (m->flags & 1) {
+			session_renew(l);
+			return;
+		}
+		session_tell_syncs(l, NULL);
+		if (l->opened && l->state == LOG_STARTING) {
+			void (*opened)(struct log *) = l->opened;
+
+			l->opened = NULL;
+			opened(l);
+		}
+	}
+	loop_timer_set(l->loop, &l->renew_timer, e ? 200 : l->ttl_ms / 3, session_renew, l);
+	if (l->renew_again)
+		session_renew(l);
+}
+
+static void session_renew(void *ctx)
+{
+	struct log *l = ctx;
+	struct msg_session_renew m = {.session = l->session, .version = l->meta_version};
+
+	l->renew_again = l->renewing;
+	if (l->renewing)
+		return;
+	list_for_each(n, &l->syncs)
+		list_entry(n, struct sync_wait, node)->sent = true;
+	l->renewing = true;
+	l->renew_sent_ms = clock_boot_ms();
+	peer_call(l->self, ROLE_META, 0, MSG_SESSION_RENEW, &m, NULL, 0, (uint32_t)l->ttl_ms, session_renewed, l);
+}
+
+void session_sync(struct log *l, log_done_fn *done, void *ctx)
+{
+	struct sync_wait *s = mem_zalloc(sizeof(*s));
+
+	s->done = done;
+	s->ctx = ctx;
+	list_push(&l->syncs, &s->node);
+	session_renew(l);
+}
+
+static void session_closed(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
+{
+	struct log *l = ctx;
+
+	(void)reply;
+	(void)message;
+	if (e)
+		log_warn("the session could not be closed: %s", e->text);
+	l->closed(l);
+}
+
+void session_close(struct log *l, void (*closed)(struct log *l))
+{
+	struct msg_session_close m = {.session = l->session};
+
+	l->closed = closed;
+	loop_timer_cancel(l->loop, &l->renew_timer);
+	if (!l->session) {
+		closed(l);
+		return;
+	}
+	session_save_history(l);
+	peer_call(l->self, ROLE_META, 0, MSG_SESSION_CLOSE, &m, NULL, 0, 1000, session_closed, l);
+}

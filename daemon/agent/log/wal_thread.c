@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The WAL's two threads. The writer: take what is staged, write, sync, report, again; whatever arrives during one sync
+ * shares the next. The preparer: keep one file written ahead, because a sync of a file that has its blocks costs half.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/agent/log/wal_private.h"
+#include "libsh/base/clock.h"
+#include "libsh/base/disk.h"
+#include "libsh/base/fd.h"
+#include "libsh/base/log.h"
+
+enum { PREWRITE_BYTES = 1 << 20, NO_SPACE_PAUSE_MS = 200 };
+
+static char *wal_take_spare(struct wal *w)
+{
+	char *path = NULL;
+
+	pthread_mutex_lock(&w->lock);
+	if (w->spare_count > 0)
+		path = w->spares[--w->spare_count];
+	pthread_mutex_unlock(&w->lock);
+	return path;
+}
+
+/* A file under a name that recovery does not look at: a spare, or a fresh one whose blocks are only reserved. */
+static int wal_file_aside(struct wal *w, struct wal_file *f, char **path, struct err *e)
+{
+	int fd;
+
+	*path = wal_take_spare(w);
+	if (*path) {
+		fd = disk_open(*path, O_RDWR, 0, e);
+		f->prewritten = fd >= 0;
+		return fd;
+	}
+	*path = mem_printf("%s/%016llx.new", w->dir, (unsigned long long)f->generation);
+	fd = disk_open(*path, O_RDWR | O_CREAT | O_TRUNC, 0600, e);
+	if (fd >= 0 && disk_allocate(fd, WAL_FILE_BYTES, e) < 0) {
+		disk_unlink(*path, NULL);
+		fd_close(&fd);
+	}
+	return fd;
+}
+
+int wal_file_create(struct wal *w, struct wal_file *f, uint64_t previous_end_lsn, const void *entries, size_t n, struct err *e)
+{
+	struct wal_file_header h = {.generation = f->generation, .base_lsn = f->base_lsn, .previous_end_lsn = previous_end_lsn,
+		.session = w->options.session, .slot = w->options.slot, .created_ms = clock_real_ms()};
+	uint8_t header[WAL_HEADER_BYTES];
+	char *aside = NULL;
+	int fd = wal_file_aside(w, f, &aside, e);
+
+	if (fd < 0)
+		goto fail;
+	wal_file_header_write(&h, header);
+	if (disk_pwrite(fd, header, sizeof(header), 0, e) < 0 || (n && disk_pwrite(fd, entries, n, WAL_HEADER_BYTES, e) < 0) ||
+		disk_sync(fd, e) < 0 || disk_rename(aside, f->path, e) < 0 || disk_sync_dir(w->dir, e) < 0)
+		goto fail;
+	mem_free(aside);
+	__atomic_store_n(&f->fd, fd, __ATOMIC_RELEASE);
+	return 0;
+fail:
+	fd_close(&fd);
+	mem_free(aside);
+	return -1;
+}
+
+/* A full disk is not a failure: nothing was written yet. Try until there is room or we are told to stop. */
+static int wal_open_next(struct wal *w, struct wal_chunk *c, struct err *e)
+{
+	while (wal_file_create(w, c->file, c->previous_end_lsn, NULL, 0, e) < 0) {
+		struct timespec pause = {0, NO_SPACE_PAUSE_MS * 1000000L};
+		bool stop;
+
+		if (e->code != ERR_NO_SPACE)
+			return -1;
+		pthread_mutex_lock(&w->lock);
+		stop = w->stop;
+		w->no_space = true;
+		pthread_mutex_unlock(&w->lock);
+		loop_wake(&w->waker);
+		if (stop)
+			return -1;
+		nanosleep(&pause, NULL);
+	}
+	pthread_mutex_lock(&w->lock);
+	w->no_space = false;
+	pthread_mutex_unlock(&w->lock);
+	return 0;
+}
+
+static int wal_sync_file(struct wal *w, struct wal_file *f, struct err *e)
+{
+	int64_t start = clock_mono_ns();
+
+	if (disk_sync(f->fd, e) < 0)
+		return -1;
+	pthread_mutex_lock(&w->lock);
+	w->syncs++;
+	w->sync_ns += clock_mono_ns() - start;
+	pthread_mutex_unlock(&w->lock);
+	return 0;
+}
+
+/* Write all chunks in order. File N is synced before N+1 gets its first byte. *last is the file now being written. */
+static int wal_write_chunks(struct wal *w, struct list *chunks, struct wal_file **last, struct err *e)
+{
+	list_for_each(n, chunks) {
+		struct wal_chunk *c = list_entry(n, struct wal_chunk, node);
+
+		if (*last && *last != c->file && wal_sync_file(w, *last, e) < 0)
+			return -1;
+		*last = c->file;
+		if (wal_file_fd(c->file) < 0 && wal_open_next(w, c, e) < 0)
+			return -1;
+		if (c->len && disk_pwrite(c->file->fd, c->data, c->len, (int64_t)c->position, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void wal_chunks_done(struct wal *w, struct list *chunks)
+{
+	while (!list_empty(chunks)) {
+		struct wal_chunk *c = list_entry(list_pop(chunks), struct wal_chunk, node);
+
+		pthread_mutex_lock(&w->lock);
+		w->staged_bytes -= c->len;
+		if (!w->spare_chunk && c->size == (1 << 20)) {
+			w->spare_chunk = c;
+			c = NULL;
+		}
+		pthread_mutex_unlock(&w->lock);
+		mem_free(c);
+	}
+}
+
+/* The mark that outlives us: what lies behind this LSN was never known to be on disk and must not be believed later. */
+static void wal_mark_failed(struct wal *w, const struct err *cause)
+{
+	char *path = mem_printf("%s/FAILED", w->dir);
+	char *text = mem_printf("%llu\n%s\n", (unsigned long long)w->synced_lsn, cause->text);
+	struct err e = ERR_INIT;
+
+	if (disk_write_file(path, text, strlen(text), 0600, &e) < 0)
+		log_error("could not write the mark %s: %s", path, e.text);
+	mem_free(path);
+	mem_free(text);
+	pthread_mutex_lock(&w->lock);
+	w->failure = *cause;
+	w->failed = true;
+	pthread_mutex_unlock(&w->lock);
+	loop_wake(&w->waker);
+}
+
+/* Wait for work; take the staged chunks. False: stop. */
+static bool wal_wait(struct wal *w, struct list *chunks, bool dirty, int64_t sync_at_ns, uint64_t *end_lsn, bool *sync_now)
+{
+	bool go;
+
+	pthread_mutex_lock(&w->lock);
+	while (list_empty(&w->staged) && !w->stop && !(w->sync_wanted && dirty)) {
+		struct timespec until = {sync_at_ns / 1000000000, sync_at_ns % 1000000000};
+
+		w->sync_wanted &= dirty;
+		if (!dirty || w->options.sync != WAL_SYNC_INTERVAL)
+			pthread_cond_wait(&w->work, &w->lock);
+		else if (pthread_cond_timedwait(&w->work, &w->lock, &until) == ETIMEDOUT)
+			break;
+	}
+	while (!list_empty(&w->staged))
+		list_push(chunks, list_pop(&w->staged));
+	w->open_chunk = NULL;
+	if (!list_empty(chunks)) {
+		struct wal_chunk *c = list_entry(chunks->prev, struct wal_chunk, node);
+
+		*end_lsn = c->file->base_lsn + c->position + c->len;
+	}
+	*sync_now = w->sync_wanted || w->stop;
+	w->sync_wanted = false;
+	go = !w->stop || dirty || !list_empty(chunks);
+	pthread_mutex_unlock(&w->lock);
+	return go;
+}
+
+static void *wal_writer(void *arg)
+{
+	struct wal *w = arg;
+	struct wal_file *last = w->current;
+	struct list chunks;
+	struct err e = ERR_INIT;
+	uint64_t written = w->synced_lsn;
+	int64_t sync_at = 0;
+	bool sync_now, dirty = false;
+
+	list_init(&chunks);
+	while (wal_wait(w, &chunks, dirty, sync_at, &written, &sync_now)) {
+		int64_t now = clock_mono_ns();
+
+		if (!dirty)
+			sync_at = now + w->options.interval_ms * 1000000;
+		dirty |= !list_empty(&chunks);
+		if (wal_write_chunks(w, &chunks, &last, &e) < 0)
+			break;
+		wal_chunks_done(w, &chunks);
+		if (w->options.sync == WAL_SYNC_ALWAYS || sync_now || (w->options.sync == WAL_SYNC_INTERVAL && now >= sync_at)) {
+			if (dirty && wal_sync_file(w, last, &e) < 0)
+				break;
+			dirty = false;
+			pthread_mutex_lock(&w->lock);
+			w->synced_lsn = written;
+			pthread_mutex_unlock(&w->lock);
+			loop_wake(&w->waker);
+		}
+	}
+	if (e.code != ERR_NONE && !(e.code == ERR_NO_SPACE && w->no_space))
+		wal_mark_failed(w, &e);
+	wal_chunks_done(w, &chunks);
+	return NULL;
+}
+
+static int wal_prewrite(struct wal *w, const char *path, struct err *e)
+{
+	static const uint8_t zeros[PREWRITE_BYTES];
+	int fd = disk_open(path, O_RDWR | O_CREAT | O_TRUNC, 0600, e);
+	int result = -1;
+
+	if (fd < 0)
+		return -1;
+	for (int64_t at = 0; at < WAL_FILE_BYTES; at += PREWRITE_BYTES) {
+		if (w->stop || disk_pwrite(fd, zeros, sizeof(zeros), at, e) < 0)
+			goto out;
+		/* Small steps: a long write-back would stand in the way of the log's own syncs. */
+		sync_file_range(fd, at, PREWRITE_BYTES, SYNC_FILE_RANGE_WRITE);
+	}
+	result = disk_sync(fd, e);
+out:
+	fd_close(&fd);
+	return result;
+}
+
+static void *wal_preparer(void *arg)
+{
+	struct wal *w = arg;
+	uint64_t count = 0;
+
+	pthread_mutex_lock(&w->lock);
+	while (!w->stop) {
+		pthread_cond_wait(&w->prepare, &w->lock);
+		if (w->stop || w->failed || w->spare_count)
+			continue;
+		pthread_mutex_unlock(&w->lock);
+		char *path = mem_printf("%s/%llu-%llu.spare", w->dir, (unsigned long long)w->options.session,
+			(unsigned long long)count++);
+		struct err e = ERR_INIT;
+		int made = wal_prewrite(w, path, &e);
+
+		pthread_mutex_lock(&w->lock);
+		if (made == 0 && w->spare_count < WAL_SPARES_MAX) {
+			w->spares[w->spare_count++] = path;
+		} else {
+			disk_unlink(path, NULL);
+			mem_free(path);
+		}
+	}
+	pthread_mutex_unlock(&w->lock);
+	return NULL;
+}
+
+int wal_threads_start(struct wal *w, struct err *e)
+{
+	if (pthread_create(&w->writer, NULL, wal_writer, w))
+		return err_set(e, ERR_INTERNAL, "cannot start the thread that writes the log");
+	if (pthread_create(&w->preparer, NULL, wal_preparer, w))
+		fatalx("cannot start the thread that prepares log files");
+	w->threads_run = true;
+	return 0;
+}
+
+void wal_threads_stop(struct wal *w)
+{
+	if (!w->threads_run)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->stop = true;
+	pthread_cond_broadcast(&w->work);
+	pthread_cond_broadcast(&w->prepare);
+	pthread_mutex_unlock(&w->lock);
+	pthread_join(w->writer, NULL);
+	pthread_join(w->preparer, NULL);
+	w->threads_run = false;
+}
