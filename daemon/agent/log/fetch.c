@@ -123,7 +123,7 @@ static int fetch_tail(struct log_fetch *f, uint32_t i, struct err *e)
 		uint64_t next = i + 1 < t->count ? tail_at(t, i + 1)->lsn : UINT64_MAX;
 		struct batch_header h;
 		struct wal_entry entry;
-		const uint8_t *batch;
+		const uint8_t *batch = NULL;
 
 		if (window_entry(f->log, &window, at->lsn, next, &batch, &entry, e) < 0 ||
 			batch_header_read(batch, entry.length, &h, e) < 0)

@@ -127,25 +127,15 @@ static int recover_damage(void *ctx, uint64_t from, uint64_t to)
 	return 0;
 }
 
-static int recover_count(void *ctx, const struct wal_entry *entry, const void *batch)
-{
-	(void)ctx;
-	(void)entry;
-	(void)batch;
-	return 0;
-}
-
 /* Where the newest file is known to be on disk up to. */
 static int recover_find_synced(struct recovery *r, int fd, struct err *e)
 {
-	static const struct wal_scan_handlers handlers = {.entry = recover_count};
+	static const struct wal_scan_handlers none;
 	struct wal_scan_result result;
 
-	if (wal_scan(fd, UINT64_MAX, true, &handlers, NULL, &result, e) < 0)
+	if (wal_scan(fd, UINT64_MAX, true, &none, NULL, &result, e) < 0)
 		return -1;
 	r->synced_lsn = result.synced_lsn;
-	if (r->synced_lsn < r->file_base + WAL_HEADER_BYTES)
-		r->synced_lsn = r->file_base + WAL_HEADER_BYTES;
 	return 0;
 }
 
