@@ -367,7 +367,7 @@ static int check_blocks(const struct segment_run_detail *d, struct err *e)
 	uint64_t position = r->position, raw = 0;
 	int64_t offset = r->first_offset;
 
-	if (r->first_offset < 0 || r->end_offset <= r->first_offset || !d->block_count)
+	if (r->first_offset < 0 || r->end_offset <= r->first_offset || r->previous_end > r->first_offset || !d->block_count)
 		return err_set(e, ERR_CORRUPT, "a run in the segment holds no offsets");
 	for (uint32_t i = 0; i < d->block_count; i++) {
 		const struct segment_block *b = &d->blocks[i];
@@ -420,7 +420,7 @@ static int read_run_arrays(const uint8_t *p, const struct run_layout *l, struct 
 		if (read_producer_row(pos, &d->producers[i], e))
 			return -1;
 	d->bloom.len = l->bloom_bytes;
-	d->bloom.data = arena_dup(a, pos, l->bloom_bytes);
+	d->bloom.data = l->bloom_bytes ? arena_dup(a, pos, l->bloom_bytes) : NULL;
 	return check_blocks(d, e);
 }
 

@@ -4,5 +4,9 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/object.c libsh/store/object.h \
 	libsh/store/object_dir.c \
 	libsh/store/object_fault.c \
+	libsh/store/producer_set.c libsh/store/producer_set.h \
+	libsh/store/segment_build.c libsh/store/segment_file.h \
+	libsh/store/segment_file.c \
+	libsh/store/segment_writer.c libsh/store/segment_writer.h \
 	libsh/store/wal_file.c libsh/store/wal_file.h \
 	libsh/store/window.c libsh/store/window.h
