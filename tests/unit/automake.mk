@@ -19,3 +19,8 @@ check_PROGRAMS += tests/unit/test-settings
 TESTS += tests/unit/test-settings
 tests_unit_test_settings_SOURCES = tests/unit/test-settings.c tests/unit/tap.h
 tests_unit_test_settings_LDADD = libsh/libshrun.a libsh/libshbase.a
+
+check_PROGRAMS += tests/unit/test-object
+TESTS += tests/unit/test-object
+tests_unit_test_object_SOURCES = tests/unit/test-object.c tests/unit/tap.h
+tests_unit_test_object_LDADD = libsh/libshstore.a libsh/libshbase.a
