@@ -16,3 +16,7 @@ tests/helper/faultfs.so: tests/helper/faultfs.c
 	@$(MKDIR_P) tests/helper
 	$(AM_V_GEN)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNING_CFLAGS) $(CFLAGS) -fPIC -shared -o $@ \
 		$(top_srcdir)/tests/helper/faultfs.c -ldl
+
+check_PROGRAMS += tests/helper/wal-list
+tests_helper_wal_list_SOURCES = tests/helper/wal_list.c
+tests_helper_wal_list_LDADD = libsh/libshformat.a libsh/libshbase.a
