@@ -1,1 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
+# Fuzzers: fuzz-NAME.c has LLVMFuzzerTestOneInput(), corpus/NAME/ its seeds. With --enable-fuzzers they are
+# libFuzzer programs (tests/fuzz/fuzz-NAME DIR); else replay.c runs them over their seeds in `make check`.
+#
+# A new one is three lines, as below; libraries above libsh/format go before $(FUZZ_LIBS).
+FUZZ_TESTS =
+if FUZZERS
+FUZZ_MAIN = $(FUZZER_FLAGS)
+else
+check_LIBRARIES = tests/fuzz/libreplay.a
+tests_fuzz_libreplay_a_SOURCES = tests/fuzz/replay.c
+FUZZ_MAIN = tests/fuzz/libreplay.a
+TESTS += $(FUZZ_TESTS)
+endif
+FUZZ_LIBS = $(FUZZ_MAIN) $(FORMAT_LIBS)
+check_PROGRAMS += $(FUZZ_TESTS)
+EXTRA_DIST += tests/fuzz/corpus
+
+FUZZ_TESTS += tests/fuzz/fuzz-batch
+tests_fuzz_fuzz_batch_SOURCES = tests/fuzz/fuzz-batch.c
+tests_fuzz_fuzz_batch_LDADD = $(FUZZ_LIBS)
+
+FUZZ_TESTS += tests/fuzz/fuzz-compress
+tests_fuzz_fuzz_compress_SOURCES = tests/fuzz/fuzz-compress.c
+tests_fuzz_fuzz_compress_LDADD = $(FUZZ_LIBS)
