@@ -1,6 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 noinst_LIBRARIES += libsh/libshstore.a
 libsh_libshstore_a_SOURCES = \
+	libsh/store/meta.c libsh/store/meta.h \
+	libsh/store/meta_sqlite.c libsh/store/meta_sqlite.h \
+	libsh/store/meta_sqlite_garbage.c \
+	libsh/store/meta_sqlite_memory.c \
+	libsh/store/meta_sqlite_page.c \
+	libsh/store/meta_sqlite_schema.c \
+	libsh/store/meta_sqlite_segment.c \
+	libsh/store/meta_sqlite_session.c \
+	libsh/store/meta_sqlite_topic.c \
 	libsh/store/object.c libsh/store/object.h \
 	libsh/store/object_dir.c \
 	libsh/store/object_fault.c \

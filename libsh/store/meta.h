@@ -82,7 +82,7 @@ struct meta_driver {
 		struct arena *a, struct meta_object *o, struct segment_run *run, struct err *e);
 
 	/* Garbage. Moves pending rows whose session is over, and live rows of which every run is of a deleted topic, to dead; lists dead ones older
-	 * than grace_ms by our own clock. */
+	 * than grace_ms by our own clock. A bounded step: 1 says that there is more to do at once. A change like the others. */
 	int (*garbage)(struct meta *m, int64_t grace_ms, size_t max, struct arena *a, const char ***names, size_t *count, struct err *e);
 	int (*garbage_done)(struct meta *m, const char *name, struct err *e);
 	/* Every live object, in order of commit. */
@@ -100,6 +100,9 @@ struct meta {
 /* "sqlite:" (meta/meta.db under data_dir), "sqlite:///path". Migrates to the newest version unless read_only; a newer version than ours is refused. */
 int meta_open(const char *url, const char *data_dir, bool read_only, struct meta **m, struct err *e);
 void meta_free(struct meta *m);
+/* For drivers: is it a JSON object of at most META_CONFIG_MAX bytes; and with changes applied (a null value removes the key), mem_free(). */
+int meta_config_check(const char *config, struct err *e);
+char *meta_config_merge(const char *config, const char *changes, struct err *e);
 int meta_topic_name_check(const char *name, struct err *e); /* Kafka's rule: 1-249 of [A-Za-z0-9._-], not . or .. */
 
 #endif

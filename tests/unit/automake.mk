@@ -24,3 +24,8 @@ check_PROGRAMS += tests/unit/test-object
 TESTS += tests/unit/test-object
 tests_unit_test_object_SOURCES = tests/unit/test-object.c tests/unit/tap.h
 tests_unit_test_object_LDADD = libsh/libshstore.a libsh/libshbase.a
+
+check_PROGRAMS += tests/unit/test-meta
+TESTS += tests/unit/test-meta
+tests_unit_test_meta_SOURCES = tests/unit/test-meta.c tests/unit/meta-fixture.h tests/unit/tap.h
+tests_unit_test_meta_LDADD = libsh/libshstore.a libsh/libshformat.a libsh/libshbase.a $(SQLITE_LIBS) $(JANSSON_LIBS)

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Metadata in SQLite: opening, statements, transactions.
+ *
+ * The writer uses WAL mode with synchronous=FULL: a transaction is on disk when commit() returns. At every open the WAL is
+ * checkpointed: after a crash or a failed sync the kernel may show bytes that never reached the disk, and the
+ * checkpoint writes and syncs what was found before anything is built on it. When a commit fails the handle is closed and
+ * opened again for the same reason.
+ *
+ * Read-only handles hold one snapshot. While a WAL is there they share it with shd (or read it alone after a crash) and write
+ * nothing, not even the shared index. Without a WAL the file alone is complete; it is read without locks, and every
+ * call checks afterwards that nobody has touched it.
+ */
+#include <errno.h>
+#include <string.h>
+#include "libsh/base/disk.h"
+#include "libsh/store/meta_sqlite.h"
+
+enum { BUSY_MS = 5000, CHECKPOINT_BUSY_MS = 100 };
+
+static const char *const statement_text[SQL_COUNT] = {
+#define S(name, text) [SQL_##name] = text,
+	META_SQLITE_STATEMENTS(S)
+#undef S
+};
+
+static enum err_code error_code(int code)
+{
+	switch (code & 0xff) {
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+	case SQLITE_ERROR: /* our statements are right, so the tables are not */
+	case SQLITE_SCHEMA:
+	case SQLITE_MISMATCH:
+	case SQLITE_CONSTRAINT:
+		return ERR_CORRUPT;
+	case SQLITE_FULL:
+		return ERR_NO_SPACE;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+	case SQLITE_PROTOCOL:
+		return ERR_UNAVAILABLE;
+	case SQLITE_READONLY:
+	case SQLITE_PERM:
+	case SQLITE_AUTH:
+		return ERR_FORBIDDEN;
+	case SQLITE_IOERR:
+	case SQLITE_CANTOPEN:
+		return ERR_IO;
+	}
+	return ERR_INTERNAL;
+}
+
+int meta_sqlite_error(sqlite3 *db, const char *path, struct err *e, const char *doing)
+{
+	int code = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
+	int number = db ? sqlite3_system_errno(db) : 0;
+
+	err_set(e, error_code(code), "metadata %s: %s: %s%s%s", path, doing, db ? sqlite3_errmsg(db) : "no handle",
+		number ? ": " : "", number ? strerror(number) : "");
+	if (error_code(code) == ERR_CORRUPT)
+		err_hint(e, "stop shd and restore the file from a backup; keep the damaged one");
+	return -1;
+}
+
+static void finalize_all(struct meta_sqlite *m)
+{
+	for (int i = 0; i < SQL_COUNT; i++) {
+		sqlite3_finalize(m->statements[i]);
+		m->statements[i] = NULL;
+	}
+}
+
+static void close_database(struct meta_sqlite *m)
+{
+	finalize_all(m);
+	sqlite3_close(m->db);
+	m->db = NULL;
+	m->in_transaction = m->lost = m->state_changed = false;
+	meta_sqlite_memory_release(m);
+}
+
+/* The path as an SQLite URI: everything but plain letters is escaped. */
+static char *path_uri(const char *path, const char *parameters)
+{
+	struct buf b = BUF_INIT(64 << 10);
+
+	buf_adds(&b, "file:");
+	for (const char *p = path; *p; p++) {
+		if (*p == '?' || *p == '#' || *p == '%')
+			buf_addf(&b, "%%%02x", *p);
+		else
+			buf_addc(&b, *p);
+	}
+	buf_addf(&b, "?%s", parameters);
+	return buf_detach(&b, NULL);
+}
+
+static bool file_there(const char *path, const char *ending, off_t *size)
+{
+	char *name = mem_printf("%s%s", path, ending);
+	struct stat st;
+	bool there = stat(name, &st) == 0;
+
+	*size = there ? st.st_size : 0;
+	mem_free(name);
+	return there;
+}
+
+static int open_read_only(struct meta_sqlite *m, struct err *e)
+{
+	off_t wal_bytes, shm_bytes;
+	bool wal = file_there(m->path, "-wal", &wal_bytes), shm = file_there(m->path, "-shm", &shm_bytes);
+	char *uri;
+	int code;
+
+	if (wal_bytes > 0 && !shm) {
+		err_set(e, ERR_UNAVAILABLE, "%s-wal holds changes, but %s-shm is missing", m->path, m->path);
+		return err_hint(e, "start shd once, it recovers them; or open a copy of both files with it");
+	}
+	m->quiet = !wal || !shm;
+	if (stat(m->path, &m->quiet_stat) < 0)
+		return err_sys(e, ERR_IO, "cannot look at %s", m->path);
+	uri = path_uri(m->path, m->quiet ? "mode=ro&immutable=1" : "mode=ro&readonly_shm=1");
+	code = sqlite3_open_v2(uri, &m->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
+	mem_free(uri);
+	return code == SQLITE_OK ? 0 : meta_sqlite_error(m->db, m->path, e, "opening it");
+}
+
+static int pragmas(struct meta_sqlite *m, const char *sql, struct err *e)
+{
+	return sqlite3_exec(m->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 :
+		meta_sqlite_error(m->db, m->path, e, "preparing it");
+}
+
+/* An offline reader may keep the WAL from being emptied, not from being copied and synced: SQLITE_BUSY is fine. */
+static int checkpoint(struct meta_sqlite *m, struct err *e)
+{
+	int code;
+
+	sqlite3_busy_timeout(m->db, CHECKPOINT_BUSY_MS);
+	code = sqlite3_wal_checkpoint_v2(m->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	sqlite3_busy_timeout(m->db, BUSY_MS);
+	return code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY ? 0 : meta_sqlite_error(m->db, m->path, e, "checkpoint");
+}
+
+static int open_read_write(struct meta_sqlite *m, struct err *e)
+{
+	if (sqlite3_open_v2(m->path, &m->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+		return meta_sqlite_error(m->db, m->path, e, "opening it");
+	sqlite3_busy_timeout(m->db, BUSY_MS);
+	if (pragmas(m, "PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL", e) < 0 ||
+	    meta_sqlite_schema_migrate(m->db, m->path, false, meta_sqlite_schema_migrations,
+		    meta_sqlite_schema_migration_count, e) < 0 ||
+	    pragmas(m, "PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864", e) < 0)
+		return -1;
+	return checkpoint(m, e);
+}
+
+static int open_database(struct meta_sqlite *m, struct err *e)
+{
+	int there = meta_sqlite_schema_probe(m->path, e);
+
+	if (there < 0)
+		return -1;
+	if (there == 0 && m->read_only) {
+		err_set(e, ERR_NOT_FOUND, "there is no metadata at %s", m->path);
+		return err_hint(e, "name the data directory of a shd that has run");
+	}
+	if (there == 0 && meta_sqlite_schema_create(m->path, e) < 0)
+		return -1;
+	if ((m->read_only ? open_read_only(m, e) : open_read_write(m, e)) < 0 ||
+	    pragmas(m, "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY", e) < 0)
+		goto fail;
+	if (m->read_only && (pragmas(m, "BEGIN", e) < 0 || meta_sqlite_schema_migrate(m->db, m->path, true,
+		meta_sqlite_schema_migrations, meta_sqlite_schema_migration_count, e) < 0))
+		goto fail;
+	if (meta_sqlite_read_end(m, meta_sqlite_memory_load(m, e), e) == 0)
+		return 0;
+fail:
+	close_database(m);
+	return -1;
+}
+
+/* ---- statements ---- */
+
+static int bind_one(sqlite3_stmt *s, int index, char type, va_list *ap)
+{
+	const struct uuid *u;
+	const struct buf *b;
+
+	switch (type) {
+	case 'i':
+		return sqlite3_bind_int64(s, index, va_arg(*ap, int64_t));
+	case 't':
+		return sqlite3_bind_text(s, index, va_arg(*ap, const char *), -1, SQLITE_STATIC);
+	case 'U':
+		u = va_arg(*ap, const struct uuid *);
+		return sqlite3_bind_blob(s, index, u->b, sizeof(u->b), SQLITE_STATIC);
+	case 'd':
+		b = va_arg(*ap, const struct buf *);
+		return sqlite3_bind_blob64(s, index, b->data, b->len, SQLITE_STATIC);
+	case 'n':
+		return sqlite3_bind_null(s, index);
+	}
+	return SQLITE_MISUSE;
+}
+
+static sqlite3_stmt *bind_list(struct meta_sqlite *m, enum meta_sqlite_sql which, struct err *e, const char *types, va_list *ap)
+{
+	sqlite3_stmt **s = &m->statements[which];
+
+	if (!m->db) {
+		err_set(e, ERR_UNAVAILABLE, "metadata %s is not open after an earlier failure", m->path);
+		return NULL;
+	}
+	if (!*s && sqlite3_prepare_v3(m->db, statement_text[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL) != SQLITE_OK) {
+		meta_sqlite_error(m->db, m->path, e, "preparing a statement");
+		return NULL;
+	}
+	for (int i = 0; types[i]; i++)
+		if (bind_one(*s, i + 1, types[i], ap) != SQLITE_OK) {
+			meta_sqlite_error(m->db, m->path, e, "filling in a statement");
+			return NULL;
+		}
+	return *s;
+}
+
+sqlite3_stmt *meta_sqlite_bind(struct meta_sqlite *m, enum meta_sqlite_sql which, struct err *e, const char *types, ...)
+{
+	sqlite3_stmt *s;
+	va_list ap;
+
+	va_start(ap, types);
+	s = bind_list(m, which, e, types, &ap);
+	va_end(ap);
+	return s;
+}
+
+int meta_sqlite_step(struct meta_sqlite *m, sqlite3_stmt *s, struct err *e)
+{
+	int code = sqlite3_step(s);
+
+	if (code == SQLITE_ROW)
+		return 1;
+	if (code != SQLITE_DONE)
+		meta_sqlite_error(m->db, m->path, e, "reading or writing");
+	sqlite3_reset(s);
+	return code == SQLITE_DONE ? 0 : -1;
+}
+
+int meta_sqlite_run(struct meta_sqlite *m, enum meta_sqlite_sql which, struct err *e, const char *types, ...)
+{
+	sqlite3_stmt *s;
+	va_list ap;
+	int more;
+
+	va_start(ap, types);
+	s = bind_list(m, which, e, types, &ap);
+	va_end(ap);
+	if (!s)
+		return -1;
+	while ((more = meta_sqlite_step(m, s, e)) == 1)
+		;
+	return more;
+}
+
+int meta_sqlite_column_uuid(struct meta_sqlite *m, sqlite3_stmt *s, int column, struct uuid *u, struct err *e)
+{
+	const void *p = sqlite3_column_blob(s, column);
+
+	if (!p || sqlite3_column_bytes(s, column) != (int)sizeof(u->b))
+		return err_set(e, ERR_CORRUPT, "metadata %s: an id does not have 16 bytes", m->path);
+	memcpy(u->b, p, sizeof(u->b));
+	return 0;
+}
+
+/* ---- transactions ---- */
+
+static int ensure_open(struct meta_sqlite *m, struct err *e)
+{
+	return m->db ? 0 : open_database(m, e);
+}
+
+static void reopen(struct meta_sqlite *m)
+{
+	close_database(m);
+	open_database(m, NULL); /* when that fails, the next call tries again and says why */
+}
+
+static int transaction_begin(struct meta *base, struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+
+	if (m->read_only)
+		return err_set(e, ERR_FORBIDDEN, "metadata %s is open for reading only", m->path);
+	if (m->in_transaction)
+		return err_set(e, ERR_INTERNAL, "a transaction is open already");
+	if (ensure_open(m, e) < 0 || meta_sqlite_run(m, SQL_BEGIN, e, "") < 0)
+		return -1;
+	m->in_transaction = true;
+	return 0;
+}
+
+static int write_state(struct meta_sqlite *m, struct err *e)
+{
+	const struct global_state *g = &m->state;
+
+	if (!m->state_changed)
+		return 0;
+	return meta_sqlite_run(m, SQL_STATE_WRITE, e, "iiiiii", (int64_t)g->version, (int64_t)g->session,
+		(int64_t)g->commit_sequence, g->producer_id, (int64_t)g->live_objects, (int64_t)g->live_bytes);
+}
+
+static void transaction_rollback(struct meta *base)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+
+	if (m->in_transaction)
+		reopen(m);
+}
+
+static int transaction_commit(struct meta *base, struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+	enum err_code code;
+
+	if (!m->in_transaction)
+		return err_set(e, ERR_INTERNAL, "there is no transaction to commit");
+	if (m->lost || sqlite3_get_autocommit(m->db)) {
+		err_set(e, ERR_UNAVAILABLE, "metadata %s: an earlier failure has undone this transaction", m->path);
+		goto fail;
+	}
+	if (write_state(m, e) < 0)
+		goto fail;
+	if (meta_sqlite_run(m, SQL_COMMIT, e, "") < 0) {
+		/* After a failed sync the transaction may still turn up when the file is opened again. */
+		code = error_code(sqlite3_extended_errcode(m->db));
+		if (e && code == ERR_IO)
+			e->code = ERR_OUTCOME_UNKNOWN;
+		goto fail;
+	}
+	m->in_transaction = m->state_changed = false;
+	return 0;
+fail:
+	reopen(m);
+	return -1;
+}
+
+int meta_sqlite_change_begin(struct meta_sqlite *m, struct err *e)
+{
+	if (m->read_only)
+		return err_set(e, ERR_FORBIDDEN, "metadata %s is open for reading only", m->path);
+	if (!m->in_transaction)
+		return err_set(e, ERR_INTERNAL, "a change needs meta_begin()");
+	if (m->lost)
+		return err_set(e, ERR_UNAVAILABLE, "metadata %s: an earlier failure has undone this transaction", m->path);
+	if (meta_sqlite_run(m, SQL_SAVEPOINT, e, "") < 0) {
+		m->lost = true;
+		return -1;
+	}
+	m->saved = m->state;
+	m->saved_changed = m->state_changed;
+	return 0;
+}
+
+int meta_sqlite_change_end(struct meta_sqlite *m, int result, struct err *e)
+{
+	if (result >= 0) {
+		if (meta_sqlite_run(m, SQL_RELEASE, e, "") == 0)
+			return result;
+		m->lost = true;
+		return -1;
+	}
+	m->state = m->saved;
+	m->state_changed = m->saved_changed;
+	/* Some failures make SQLite undo the whole transaction. */
+	if (sqlite3_get_autocommit(m->db) || meta_sqlite_run(m, SQL_ROLLBACK_TO, NULL, "") < 0 ||
+	    meta_sqlite_run(m, SQL_RELEASE, NULL, "") < 0)
+		m->lost = true;
+	return -1;
+}
+
+int meta_sqlite_read_begin(struct meta_sqlite *m, struct err *e)
+{
+	return ensure_open(m, e);
+}
+
+int meta_sqlite_read_end(struct meta_sqlite *m, int result, struct err *e)
+{
+	struct stat now;
+	off_t bytes;
+
+	if (!m->quiet)
+		return result;
+	if (stat(m->path, &now) == 0 && now.st_ino == m->quiet_stat.st_ino && now.st_size == m->quiet_stat.st_size &&
+	    now.st_mtim.tv_sec == m->quiet_stat.st_mtim.tv_sec && now.st_mtim.tv_nsec == m->quiet_stat.st_mtim.tv_nsec &&
+	    !(file_there(m->path, "-wal", &bytes) && bytes > 0))
+		return result;
+	err_set(e, ERR_UNAVAILABLE, "shd has opened %s while it was read", m->path);
+	return err_hint(e, "try again");
+}
+
+/* ---- small ones ---- */
+
+static int producer_ids(struct meta *base, uint32_t count, int64_t *first, struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+
+	if (count < 1 || count > 1000000)
+		return err_set(e, ERR_INVALID_ARGUMENT, "%u producer ids at once; 1 to 1000000 can be had", count);
+	if (meta_sqlite_change_begin(m, e) < 0)
+		return -1;
+	if (m->state.producer_id > INT64_MAX - count)
+		return meta_sqlite_change_end(m, err_set(e, ERR_INTERNAL, "producer ids are used up"), e);
+	*first = m->state.producer_id;
+	m->state.producer_id += count;
+	m->state_changed = true;
+	return meta_sqlite_change_end(m, 0, e);
+}
+
+static int count_rows(struct meta_sqlite *m, sqlite3_stmt *s, uint64_t *count, struct err *e)
+{
+	if (!s || meta_sqlite_step(m, s, e) < 0)
+		return -1;
+	*count = sqlite3_column_int64(s, 0);
+	sqlite3_reset(s);
+	return 0;
+}
+
+static int counts(struct meta *base, struct meta_counts *c, struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+	size_t it = 0;
+	void *value;
+
+	memset(c, 0, sizeof(*c));
+	if (meta_sqlite_read_begin(m, e) < 0)
+		return -1;
+	c->topics = m->known.by_id.count;
+	c->partitions = m->known.partition_count;
+	c->live_objects = m->state.live_objects;
+	c->live_bytes = m->state.live_bytes;
+	for (size_t i = 0; i < m->known.slot_count; i++)
+		c->pending_objects += m->known.slots[i].pending;
+	while (map_next(&m->known.by_id, &it, NULL, NULL, &value)) {
+		const struct known_topic *t = value;
+
+		for (uint32_t p = 0; p < t->partition_count; p++)
+			c->records += t->partitions[p].records;
+	}
+	return meta_sqlite_read_end(m, count_rows(m, meta_sqlite_bind(m, SQL_DEAD_COUNT, e, ""), &c->dead_objects, e), e);
+}
+
+static void handle_free(struct meta *base)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+
+	close_database(m);
+	mem_free(m->path);
+	mem_free(m);
+}
+
+static const struct meta_driver driver = {
+	.scheme = "sqlite",
+	.begin = transaction_begin,
+	.commit = transaction_commit,
+	.rollback = transaction_rollback,
+	.topic_create = meta_sqlite_topic_create,
+	.topic_alter = meta_sqlite_topic_alter,
+	.topic_delete = meta_sqlite_topic_delete,
+	.changes = meta_sqlite_topic_changes,
+	.session_open = meta_sqlite_session_open,
+	.session_renew = meta_sqlite_session_renew,
+	.session_close = meta_sqlite_session_close,
+	.intent = meta_sqlite_segment_intent,
+	.segment_commit = meta_sqlite_segment_commit,
+	.run_find = meta_sqlite_page_run_find,
+	.garbage = meta_sqlite_garbage_sweep,
+	.garbage_done = meta_sqlite_garbage_done,
+	.each_object = meta_sqlite_page_each_object,
+	.producer_ids = producer_ids,
+	.counts = counts,
+	.free = handle_free,
+};
+
+int meta_sqlite_open(const char *path, bool read_only, struct meta **out, struct err *e)
+{
+	struct meta_sqlite *m = mem_zalloc(sizeof(*m));
+
+	m->meta.driver = &driver;
+	m->path = mem_strdup(path);
+	m->read_only = read_only;
+	if (open_database(m, e) < 0) {
+		handle_free(&m->meta);
+		return -1;
+	}
+	*out = &m->meta;
+	return 0;
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From live and pending to dead to gone, in bounded steps. Dead comes first, in a transaction of its own; the object is deleted
+ * a grace period later, and its row last. Nothing goes because it could not be read.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "libsh/base/clock.h"
+#include "libsh/store/meta_sqlite.h"
+
+int meta_sqlite_garbage_dies(struct meta_sqlite *m, int64_t number, uint64_t bytes, struct err *e)
+{
+	if (meta_sqlite_run(m, SQL_OBJECT_DIES, e, "ii", number, clock_real_ms()) < 0)
+		return -1;
+	m->state.live_objects--;
+	m->state.live_bytes -= bytes;
+	m->state_changed = true;
+	return 0;
+}
+
+/*
+ * Pending rows of sessions that are over for longer than the grace period. The store may still be writing the object of one
+ * that ended just now; a commit can then no longer follow, but the bytes would stay behind.
+ */
+static int give_up_pending(struct meta_sqlite *m, int64_t now_ms, int64_t grace_ms, struct err *e)
+{
+	for (size_t i = 0; i < m->known.slot_count; i++) {
+		struct known_slot *s = &m->known.slots[i];
+		int64_t over;
+
+		s->given_up = 0;
+		if (s->pending == 0)
+			continue;
+		if (!s->open && now_ms - s->ended_ms >= grace_ms)
+			over = s->session;
+		else if (now_ms - s->opened_ms >= grace_ms)
+			over = s->session - 1;
+		else
+			continue;
+		if (meta_sqlite_run(m, SQL_PENDING_GIVE_UP, e, "iii", (int64_t)s->slot, over, now_ms) < 0)
+			return -1;
+		s->given_up = sqlite3_changes(m->db);
+	}
+	return 0;
+}
+
+static bool young_is_wanted(const struct meta_sqlite *m, const struct young_segment *y)
+{
+	for (size_t r = 0; r < y->count; r++)
+		if (meta_sqlite_memory_topic(m, &y->runs[r].topic))
+			return true;
+	return false;
+}
+
+static int bury_young(struct meta_sqlite *m, struct err *e)
+{
+	struct known *k = &m->known;
+	bool unwanted[YOUNG_MAX];
+	size_t kept = 0;
+
+	for (size_t i = 0; i < k->young_count; i++) {
+		unwanted[i] = !young_is_wanted(m, k->young[i]);
+		if (unwanted[i] && meta_sqlite_garbage_dies(m, k->young[i]->number, k->young[i]->object.bytes, e) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < k->young_count; i++) {
+		if (unwanted[i]) {
+			k->young_runs -= k->young[i]->count;
+			meta_sqlite_memory_free_young(k->young[i]);
+		} else {
+			k->young[kept++] = k->young[i];
+		}
+	}
+	k->young_count = kept;
+	return 0;
+}
+
+/* ---- pages of deleted topics ---- */
+
+struct swept {
+	int64_t pages[SWEEP_PAGES];
+	size_t page_count;
+	int64_t objects[SWEEP_PAGES * PAGE_RUNS_MAX]; /* one entry a run */
+	size_t object_count;
+};
+
+static int read_pages(struct meta_sqlite *m, int64_t topic, struct swept *w, struct err *e)
+{
+	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_PAGES_OF_TOPIC, e, "ii", topic, (int64_t)SWEEP_PAGES);
+	struct arena a = ARENA_INIT;
+	int more = -1;
+
+	while (s && (more = meta_sqlite_step(m, s, e)) == 1) {
+		struct segment_run *runs;
+		int64_t *objects;
+		size_t count;
+
+		if (meta_sqlite_page_decode(m, sqlite3_column_blob(s, 1), sqlite3_column_bytes(s, 1), &a, &objects, &runs, &count, e) < 0 ||
+		    count > PAGE_RUNS_MAX) {
+			sqlite3_reset(s);
+			more = -1;
+			break;
+		}
+		w->pages[w->page_count++] = sqlite3_column_int64(s, 0);
+		memcpy(w->objects + w->object_count, objects, count * sizeof(*objects));
+		w->object_count += count;
+		arena_release(&a);
+	}
+	arena_release(&a);
+	return more;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static int less_living(struct meta_sqlite *m, int64_t number, int64_t runs, struct err *e)
+{
+	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_OBJECT_LESS_LIVING, e, "ii", number, runs);
+	int64_t living;
+	uint64_t bytes;
+	int more;
+
+	if (!s || (more = meta_sqlite_step(m, s, e)) < 0)
+		return -1;
+	if (more == 0)
+		return err_set(e, ERR_CORRUPT, "metadata %s: runs lead to object number %lld, which is not there", m->path, (long long)number);
+	living = sqlite3_column_int64(s, 0);
+	bytes = sqlite3_column_int64(s, 1);
+	if (meta_sqlite_step(m, s, e) != 0) /* to its end: only then is it done */
+		return -1;
+	return living > 0 ? 0 : meta_sqlite_garbage_dies(m, number, bytes, e);
+}
+
+static int remove_pages(struct meta_sqlite *m, struct swept *w, struct err *e)
+{
+	for (size_t i = 0; i < w->page_count; i++)
+		if (meta_sqlite_run(m, SQL_PAGE_REMOVE, e, "i", w->pages[i]) < 0)
+			return -1;
+	if (w->object_count)
+		qsort(w->objects, w->object_count, sizeof(w->objects[0]), compare_numbers);
+	for (size_t i = 0, n; i < w->object_count; i += n) {
+		for (n = 1; i + n < w->object_count && w->objects[i + n] == w->objects[i]; n++)
+			;
+		if (less_living(m, w->objects[i], n, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* 1: there may be more to do. */
+static int sweep_topic(struct meta_sqlite *m, struct err *e)
+{
+	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_TOPIC_TO_SWEEP, e, "");
+	struct swept *w;
+	int64_t topic;
+	int result;
+
+	if (!s || (result = meta_sqlite_step(m, s, e)) <= 0)
+		return s ? result : -1;
+	topic = sqlite3_column_int64(s, 0);
+	sqlite3_reset(s);
+	w = mem_alloc(sizeof(*w));
+	w->page_count = w->object_count = 0;
+	result = read_pages(m, topic, w, e);
+	if (result == 0)
+		result = remove_pages(m, w, e);
+	if (result == 0 && w->page_count < SWEEP_PAGES)
+		result = meta_sqlite_run(m, SQL_TOPIC_SWEPT, e, "i", topic);
+	mem_free(w);
+	return result < 0 ? -1 : 1;
+}
+
+/* ---- the list ---- */
+
+static int list_dead(struct meta_sqlite *m, int64_t until_ms, size_t max, struct arena *a, const char ***names, size_t *count,
+	struct err *e)
+{
+	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_DEAD_LIST, e, "ii", until_ms, (int64_t)max);
+	int more = -1;
+
+	*names = arena_alloc(a, (max + 1) * sizeof(**names));
+	*count = 0;
+	while (s && (more = meta_sqlite_step(m, s, e)) == 1)
+		(*names)[(*count)++] = arena_strdup(a, (const char *)sqlite3_column_text(s, 0));
+	return more;
+}
+
+int meta_sqlite_garbage_sweep(struct meta *base, int64_t grace_ms, size_t max, struct arena *a, const char ***names, size_t *count,
+	struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+	int64_t now_ms = clock_real_ms();
+	int more = -1;
+
+	if (grace_ms < 0 || max < 1 || max > 10000)
+		return err_set(e, ERR_INVALID_ARGUMENT, "garbage older than %lld ms, %zu at once, cannot be listed", (long long)grace_ms, max);
+	if (meta_sqlite_change_begin(m, e) < 0)
+		return -1;
+	if (give_up_pending(m, now_ms, grace_ms, e) == 0 && (more = sweep_topic(m, e)) >= 0 &&
+	    (list_dead(m, now_ms - grace_ms, max, a, names, count, e) < 0 || bury_young(m, e) < 0))
+		more = -1;
+	for (size_t i = 0; more >= 0 && i < m->known.slot_count; i++)
+		m->known.slots[i].pending -= m->known.slots[i].given_up;
+	return meta_sqlite_change_end(m, more, e);
+}
+
+int meta_sqlite_garbage_done(struct meta *base, const char *name, struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+	sqlite3_stmt *s;
+	int there = 0;
+
+	if (meta_sqlite_change_begin(m, e) < 0)
+		return -1;
+	if (meta_sqlite_run(m, SQL_OBJECT_REMOVE, e, "t", name) < 0)
+		return meta_sqlite_change_end(m, -1, e);
+	if (sqlite3_changes(m->db) == 0) {
+		s = meta_sqlite_bind(m, SQL_OBJECT_BY_NAME, e, "t", name);
+		there = s ? meta_sqlite_step(m, s, e) : -1;
+		if (there == 1)
+			sqlite3_reset(s);
+	}
+	if (there == 1)
+		there = err_set(e, ERR_CONFLICT, "object %s is not dead", name);
+	return meta_sqlite_change_end(m, there, e);
+}
