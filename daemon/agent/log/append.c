@@ -7,7 +7,7 @@
 #include "libsh/base/clock.h"
 #include "libsh/base/log.h"
 
-enum { OPEN_BATCH_BYTES = 1 << 20, MARK_AFTER_MS = 1000 };
+enum { OPEN_BATCH_BYTES = 1 << 20, KEPT_BYTES = 16 << 10, MARK_AFTER_MS = 1000 };
 
 int log_may_append(struct log *l, size_t n, struct err *e)
 {
@@ -181,6 +181,8 @@ void append_seal(struct log *l, struct partition *p)
 		fatalx("a batch of checked records does not hold together: %s", e.text);
 	batch_stamp(l->scratch.data, p->end, (int32_t)p->epoch);
 	append_entry(l, p, l->scratch.data, l->scratch.len, &h);
+	if (w->records.alloc > KEPT_BYTES) /* or thousands of partitions would each keep their largest buffer */
+		append_discard(l, p);
 }
 
 void append_seal_all(void *ctx)

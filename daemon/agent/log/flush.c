@@ -201,6 +201,13 @@ bool flush_idle(const struct log *l)
 	return list_empty(&l->ranges);
 }
 
+void flush_release(struct log *l)
+{
+	while (!list_empty(&l->ranges))
+		range_free(list_first(&l->ranges, struct range, node));
+	mem_free(l->touched);
+}
+
 /* ---- building ---- */
 
 static void range_again(struct range *r, const struct err *e, const char *what)

@@ -14,6 +14,7 @@
 #include "daemon/agent/log/log_private.h"
 #include "libsh/base/clock.h"
 #include "libsh/base/disk.h"
+#include "libsh/base/fd.h"
 #include "libsh/base/log.h"
 
 static const char *const durability_names[] = {"none", "wal", "object"};
@@ -75,12 +76,10 @@ void log_wal_synced(void *ctx, uint64_t lsn)
 
 	waits_synced(l, lsn);
 	flush_check(l);
-	if (l->state == LOG_DRAINING && lsn >= wal_end_lsn(l->wal) && l->drained) {
-		void (*drained)(struct log *) = l->drain_step;
-
+	if (l->state == LOG_DRAINING && lsn >= wal_end_lsn(l->wal)) {
+		if (l->drain_step)
+			session_close(l, l->drain_step);
 		l->drain_step = NULL;
-		if (drained)
-			session_close(l, drained);
 	}
 }
 
@@ -94,6 +93,9 @@ void log_wal_failed(void *ctx, const struct err *e)
 		append_discard(l, list_first(&l->open_partitions, struct partition_private, open_node)->owner);
 	waits_fail_unsynced(l, e);
 	flush_check(l);
+	if (l->drain_step)
+		session_close(l, l->drain_step);
+	l->drain_step = NULL;
 }
 
 static void log_recovered(struct log *l)
@@ -187,4 +189,27 @@ void log_get_status(struct log *l, struct log_status *s)
 	s->sync_ns_total = n.sync_ns;
 	s->tail_index_bytes = l->index_bytes;
 	s->problem = l->problem[0] ? l->problem : NULL;
+}
+
+void log_free(struct log *l)
+{
+	if (!l)
+		return;
+	loop_timer_cancel(l->loop, &l->renew_timer);
+	loop_timer_cancel(l->loop, &l->mark_timer);
+	loop_timer_cancel(l->loop, &l->flush_timer);
+	loop_turn_end_cancel(&l->seal);
+	loop_turn_end_cancel(&l->deliver);
+	wal_stop(l->wal);
+	flush_release(l);
+	runs_release(l);
+	topics_release(l);
+	buf_release(&l->scratch);
+	buf_release(&l->window);
+	mem_free(l->unsynced.entries);
+	fd_close(&l->slot_lock);
+	mem_free(l->slot_dir);
+	mem_free(l->wal_dir);
+	mem_free(l->quarantine_dir);
+	mem_free(l);
 }

@@ -156,5 +156,7 @@ void log_start(struct log *l, void (*serving)(void *ctx), void *ctx); /* locks t
 void log_drain(struct log *l, void (*drained)(void *ctx), void *ctx);
 void log_reload(struct log *l);
 void log_request(struct log *l, struct role_request *r); /* META_CHANGED */
+/* Gives up the slot and all memory; for tests, in which many logs live in one process. Nobody may wait or fetch any more. */
+void log_free(struct log *l);
 
 #endif

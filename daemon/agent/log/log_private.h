@@ -211,6 +211,7 @@ void flush_cut(struct log *l, uint64_t end_lsn);
 void flush_recovered(struct log *l, uint64_t first_lsn, uint64_t end_lsn, struct partition **partitions, size_t count);
 void flush_recycle(struct log *l);
 bool flush_idle(const struct log *l);
+void flush_release(struct log *l);
 
 /* quarantine.c */
 bool quarantine_is_marked(struct log *l, const struct topic *t, uint32_t partition, char **why);

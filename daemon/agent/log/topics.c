@@ -264,8 +264,16 @@ int topics_apply(struct log *l, const struct msg_session_renewed *r, struct err 
 
 void topics_release(struct log *l)
 {
+	struct list *n;
+
 	for (size_t i = 0; i < l->topic_count; i++)
 		topic_free(l, l->sorted[i]);
+	while ((n = list_pop(&l->gone))) {
+		struct gone_topic *g = list_entry(n, struct gone_topic, node);
+
+		topic_free(l, g->topic);
+		mem_free(g);
+	}
 	mem_free(l->sorted);
 	map_release(&l->topics_by_id);
 	map_release(&l->topics_by_name);

@@ -134,7 +134,7 @@ void log_wait(struct log *l, struct log_wait *w, struct partition *p, int64_t en
 	enum wal_sync policy = settings_wal_sync(l->self->settings, NULL);
 
 	if (want == DURABILITY_TOPIC)
-		want = policy == WAL_SYNC_ALWAYS ? DURABILITY_WAL : DURABILITY_NONE;
+		want = policy == WAL_SYNC_ALWAYS ? p->topic->config.durability : DURABILITY_NONE;
 	if (p->topic->config.durability == DURABILITY_OBJECT)
 		want = DURABILITY_OBJECT;
 	w->partition = p;

@@ -79,6 +79,9 @@ void wal_stop(struct wal *w)
 
 		mem_free(c);
 	}
+	while (w->spare_count > 0)
+		mem_free(w->spares[--w->spare_count]);
+	loop_turn_end_cancel(&w->kick);
 	mem_free(w->spare_chunk);
 	pthread_mutex_destroy(&w->lock);
 	pthread_cond_destroy(&w->work);

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The log with its meta and store in one process: append, wait, fetch, flush, seek, crash, recover, damage. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/agent/log/log_private.h"
+#include "libsh/base/disk.h"
+#include "tests/helper/fake_peers.h"
+#include "tests/unit/tap.h"
+
+struct test_log {
+	struct role_self *self;
+	struct log *log;
+	bool flag;
+	struct err e;
+	enum durability reached;
+	int64_t offset, timestamp_ms;
+	struct log_wait wait;
+	struct log_fetch fetch;
+	bool failed;
+};
+static struct test_log t;
+
+static void on_flag(void *ctx)
+{
+	(void)ctx;
+	t.flag = true;
+}
+
+static void on_done(void *ctx, const struct err *e)
+{
+	(void)ctx;
+	t.failed = e != NULL;
+	if (e)
+		t.e = *e;
+	t.flag = true;
+}
+
+static bool run(int64_t ms)
+{
+	bool good = fake_run_until(t.self, &t.flag, ms);
+
+	t.flag = false;
+	return good;
+}
+
+static void start(const char *dir, const char *setting, const char *value)
+{
+	memset(&t, 0, sizeof(t));
+	t.self = fake_self(dir);
+	settings_set(t.self->settings, "segment.max_age", "1h", "test", NULL);
+	if (setting)
+		settings_set(t.self->settings, setting, value, "test", NULL);
+	t.log = log_new(t.self);
+	log_start(t.log, on_flag, NULL);
+	if (!run(10000)) {
+		printf("Bail out! the log did not start\n");
+		exit(1);
+	}
+}
+
+static void stop(void)
+{
+	log_free(t.log);
+	buf_release(&t.fetch.batches);
+	fake_free(t.self);
+}
+
+static void create(const char *name, uint32_t partitions, const char *config)
+{
+	log_topic_create(t.log, name, partitions, 1, config, on_done, NULL);
+	if (!run(5000) || t.failed)
+		printf("# create: %s\n", t.e.text);
+}
+
+static struct partition *part(const char *topic, int64_t partition)
+{
+	struct partition *p = log_partition(t.log, topic, strlen(topic), partition, &t.e);
+
+	if (!p)
+		printf("# %s\n", t.e.text);
+	return p;
+}
+
+static int64_t append(struct partition *p, const char *value, int64_t timestamp)
+{
+	struct record r = {.timestamp = timestamp, .value = {(const uint8_t *)value, strlen(value)}};
+	int64_t offset = -1, ts;
+	struct err e = ERR_INIT;
+
+	if (log_append_record(t.log, p, &r, &offset, &ts, &e) < 0)
+		printf("# append: %s\n", e.text);
+	return offset;
+}
+
+static void on_wait(struct log_wait *w, enum durability reached, const struct err *e)
+{
+	(void)w;
+	t.reached = reached;
+	on_done(NULL, e);
+}
+
+static enum durability wait_for(struct partition *p, int64_t end, enum durability want)
+{
+	log_wait(t.log, &t.wait, p, end, want, on_wait);
+	if (!run(10000))
+		printf("# the wait timed out\n");
+	if (t.failed)
+		printf("# %s\n", t.e.text);
+	return t.failed ? DURABILITY_TOPIC : t.reached;
+}
+
+static void on_fetch(struct log_fetch *f, const struct err *e)
+{
+	(void)f;
+	on_done(NULL, e);
+}
+
+/* Values of all records from offset on, joined by commas. */
+static const char *fetch(struct partition *p, int64_t offset)
+{
+	static char text[4096];
+	struct batch_reader *reader;
+	struct record r;
+
+	text[0] = '\0';
+	do {
+		t.fetch.offset = offset;
+		t.fetch.limit = INT64_MAX;
+		t.fetch.max_bytes = 200;
+		t.fetch.done = on_fetch;
+		log_fetch(t.log, &t.fetch, p);
+		if (!run(5000) || t.failed)
+			return t.failed ? err_name(t.e.code) : "timeout";
+		for (size_t at = 0; at < t.fetch.batches.len;) {
+			size_t n = (size_t)batch_size(t.fetch.batches.data + at, t.fetch.batches.len - at);
+
+			reader = batch_reader_new(t.fetch.batches.data + at, n, 1 << 20, NULL);
+			while (batch_reader_next(reader, &r, NULL) > 0)
+				if (r.offset >= offset)
+					snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%.*s", text[0] ? "," : "",
+						(int)r.value.len, (const char *)r.value.data);
+			batch_reader_free(reader);
+			at += n;
+		}
+		if (t.fetch.next_offset == offset)
+			break;
+		offset = t.fetch.next_offset;
+	} while (offset < t.fetch.high_watermark);
+	return text;
+}
+
+static void on_seek(void *ctx, int64_t offset, int64_t timestamp_ms, const struct err *e)
+{
+	t.offset = offset;
+	t.timestamp_ms = timestamp_ms;
+	on_done(ctx, e);
+}
+
+static int64_t seek(struct partition *p, int64_t timestamp_ms)
+{
+	log_seek(t.log, p, timestamp_ms, on_seek, NULL);
+	if (!run(5000))
+		printf("# the seek timed out\n");
+	return t.offset;
+}
+
+static void test_life(void)
+{
+	struct partition *p, *q;
+
+	create("a", 2, "{}");
+	create("o", 1, "{\"durability\":\"object\"}");
+	p = part("a", 0);
+	q = part("o", 0);
+	is_int(append(p, "one", 1000), 0, "the first record gets offset 0");
+	is_int(append(p, "two", 3000), 1, "the second gets 1");
+	is_int(wait_for(p, 2, DURABILITY_TOPIC), DURABILITY_WAL, "the default level is wal");
+	is_str(fetch(p, 0), "one,two", "the tail reads back");
+	append(p, "three", 2000);
+	is_int(wait_for(p, 3, DURABILITY_NONE), DURABILITY_NONE, "level none is answered as such");
+	wait_for(p, 3, DURABILITY_WAL);
+	is_int(seek(p, 1500), 1, "seek in the tail");
+	is_int(wait_for(p, 3, DURABILITY_OBJECT), DURABILITY_OBJECT, "level object on a wal topic");
+	is_int(p->flushed_end, 3, "all of it is in a segment");
+	is_int(p->private_->tail.count, 0, "nothing is left in the tail");
+	is_str(fetch(p, 1), "two,three", "the segment reads back");
+	append(p, "four", 4000);
+	wait_for(p, 4, DURABILITY_WAL);
+	is_str(fetch(p, 0), "one,two,three,four", "segment and tail join");
+	is_int(seek(p, 2500), 1, "seek in a segment is exact to the record");
+	is_int(seek(p, 3500), 3, "seek across into the tail");
+	is_int(seek(p, 9000), -1, "seek behind the end");
+	append(q, "x", 1);
+	is_int(partition_high_watermark(q), 0, "an object topic shows nothing before the commit");
+	is_int(wait_for(q, 1, DURABILITY_WAL), DURABILITY_OBJECT, "an object topic raises lower levels");
+	is_str(fetch(q, 0), "x", "and shows it then");
+	is_str(fetch(p, 99), "offset_out_of_range", "beyond the end");
+}
+
+static void test_store_down(void)
+{
+	struct partition *p = part("a", 1);
+
+	fake_down(t.self, ROLE_STORE, true);
+	append(p, "kept", 1);
+	is_int(wait_for(p, 1, DURABILITY_WAL), DURABILITY_WAL, "level wal goes on without the store");
+	is_str(fetch(p, 0), "kept", "and the tail is read");
+	log_wait(t.log, &t.wait, p, 1, DURABILITY_OBJECT, on_wait);
+	ok(!fake_run_until(t.self, &t.flag, 600), "level object waits");
+	fake_down(t.self, ROLE_STORE, false);
+	ok(run(15000) && !t.failed && t.reached == DURABILITY_OBJECT, "until the store is back");
+}
+
+/* What one process wrote and closed, the next reads. */
+static void test_restart(const char *dir)
+{
+	start(dir, NULL, NULL);
+	is_str(fetch(part("a", 0), 0), "one,two,three,four", "after a restart all is there");
+	is_str(fetch(part("o", 0), 0), "x", "in every topic");
+	stop();
+}
+
+/* A process that appends, tells what was acknowledged, and dies. */
+static void test_crash(const char *dir)
+{
+	struct partition *p;
+	int status;
+	pid_t child;
+
+	for (int round = 0; round < 3; round++) {
+		fflush(stdout);
+		child = fork();
+		if (!child) {
+			start(dir, NULL, NULL);
+			p = part("a", 1);
+			append(p, round == 0 ? "r0" : round == 1 ? "r1" : "r2", 10 + round);
+			wait_for(p, p->end + 1, DURABILITY_WAL);
+			_exit(t.reached >= DURABILITY_WAL ? 7 : 8);
+		}
+		waitpid(child, &status, 0);
+		ok(WIFEXITED(status) && WEXITSTATUS(status) == 7, "round %d acknowledged, then died", round);
+	}
+	start(dir, NULL, NULL);
+	is_str(fetch(part("a", 1), 0), "kept,r0,r1,r2", "what died processes acknowledged is there, once, in order");
+	is_str(fetch(part("a", 0), 0), "one,two,three,four", "so is everything else");
+	stop();
+}
+
+static void flip(const char *dir, const char *value)
+{
+	char command[512];
+
+	snprintf(command, sizeof(command),
+		"for f in %s/slots/0/wal/*.wal; do o=$(LC_ALL=C grep -aobF '%s' $f | head -n 1 | cut -d: -f1); "
+		"[ -z \"$o\" ] || printf X | dd of=$f bs=1 seek=$o conv=notrunc 2>/dev/null; done",
+		dir, value);
+	if (system(command) != 0)
+		printf("# flip failed\n");
+}
+
+static void test_damage(const char *dir)
+{
+	int status;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		start(dir, NULL, NULL);
+		fake_down(t.self, ROLE_STORE, true);
+		create("d", 2, "{}");
+		for (int i = 0; i < 6; i++) {
+			char value[32];
+
+			snprintf(value, sizeof(value), "damage-%d", i);
+			append(part("d", i % 2), value, i + 1);
+			wait_for(part("d", i % 2), i / 2 + 1, DURABILITY_WAL);
+		}
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	flip(dir, "damage-2"); /* second of partition 0 */
+	start(dir, NULL, NULL);
+	is_str(fetch(part("d", 1), 0), "damage-1,damage-3,damage-5", "a partition without damage goes on");
+	ok(part("d", 0)->damage != NULL, "the damaged one says why: %s", part("d", 0)->damage ? part("d", 0)->damage : "");
+	is_str(fetch(part("d", 0), 0), "damage-0", "and serves what came before");
+	is_int(append(part("d", 0), "no", 1), -1, "but takes nothing");
+	is_int(append(part("d", 1), "yes", 1), 3, "the other does");
+	wait_for(part("d", 1), 4, DURABILITY_OBJECT);
+	stop();
+	start(dir, NULL, NULL);
+	ok(part("d", 0)->damage != NULL, "damage is remembered when the WAL is gone");
+	is_str(fetch(part("d", 0), 0), "damage-0", "and what came before it is in a segment");
+	is_str(fetch(part("d", 1), 0), "damage-1,damage-3,damage-5,yes", "the other goes on");
+	stop();
+}
+
+int main(void)
+{
+	char dir[] = "/tmp/test-log-XXXXXX";
+	char *command;
+
+	if (!mkdtemp(dir))
+		return 1;
+	start(dir, NULL, NULL);
+	test_life();
+	test_store_down();
+	stop();
+	test_restart(dir);
+	test_crash(dir);
+	test_damage(dir);
+	command = mem_printf("rm -rf %s", dir);
+	if (system(command) != 0)
+		printf("# %s is left behind\n", dir);
+	mem_free(command);
+	return done_testing();
+}
