@@ -77,8 +77,10 @@ void log_wal_synced(void *ctx, uint64_t lsn)
 	waits_synced(l, lsn);
 	flush_check(l);
 	if (l->state == LOG_DRAINING && lsn >= wal_end_lsn(l->wal)) {
-		if (l->drain_step)
+		if (l->drain_step) {
+			recover_write_clean(l);
 			session_close(l, l->drain_step);
+		}
 		l->drain_step = NULL;
 	}
 }

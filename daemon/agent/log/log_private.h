@@ -254,6 +254,8 @@ void runs_forget(struct log *l, const struct topic *t);
 /* recover.c */
 void recover_start(struct log *l, void (*done)(struct log *l));
 void recover_step(struct log *l);
+/* Everything is synced and nothing more will be written. */
+void recover_write_clean(struct log *l);
 
 /* log.c */
 void log_problem(struct log *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -22,6 +22,7 @@ struct recovery {
 	void (*done)(struct log *l);
 	struct wal_file_name *files;
 	size_t count, next;
+	uint64_t clean_lsn;        /* the log was closed here, all of it on disk; 0: it was not closed */
 	bool failed;               /* a mark FAILED was found ... */
 	uint64_t failed_lsn;       /* ... and what lies from here on must not be believed */
 	int64_t started_ms;
@@ -150,6 +151,8 @@ static int recover_file(struct log *l, struct wal_file_name *name, const struct 
 	if (fd < 0)
 		return -1;
 	r->file_base = name->header.base_lsn;
+	if (!next && r->clean_lsn > name->header.base_lsn && r->clean_lsn - name->header.base_lsn <= WAL_FILE_BYTES)
+		limit = r->clean_lsn;
 	if (r->failed && r->failed_lsn < limit)
 		limit = r->failed_lsn;
 	if (limit != UINT64_MAX)
@@ -244,6 +247,24 @@ static void recover_read_mark(struct log *l)
 	mem_free(path);
 }
 
+/*
+ * A log that was closed says where, so that its file need not be searched for entries that claim more. The word holds once: it is taken
+ * away, durably, before anything is written.
+ */
+static void recover_read_clean(struct log *l)
+{
+	char *path = mem_printf("%s/CLEAN", l->wal_dir);
+	struct buf text = BUF_INIT(64);
+	struct err e = ERR_INIT;
+
+	if (disk_read_file(path, &text, &e) == 0)
+		l->recovery->clean_lsn = strtoull(text.data, NULL, 10);
+	if (e.code != ERR_NOT_FOUND && (disk_unlink(path, &e) < 0 || disk_sync_dir(l->wal_dir, &e) < 0))
+		fatalx("%s", e.text);
+	buf_release(&text);
+	mem_free(path);
+}
+
 static bool ends_with(const char *text, const char *end)
 {
 	size_t n = strlen(text), k = strlen(end);
@@ -269,6 +290,18 @@ static void recover_tidy(struct log *l)
 	disk_list_free(names, count);
 }
 
+void recover_write_clean(struct log *l)
+{
+	char *path = mem_printf("%s/CLEAN", l->wal_dir);
+	char *text = mem_printf("%llu\n", (unsigned long long)wal_synced_lsn(l->wal));
+	struct err e = ERR_INIT;
+
+	if (disk_write_file(path, text, strlen(text), 0600, &e) < 0)
+		log_warn("%s", e.text);
+	mem_free(path);
+	mem_free(text);
+}
+
 void recover_start(struct log *l, void (*done)(struct log *l))
 {
 	struct recovery *r = l->recovery = mem_zalloc(sizeof(*r));
@@ -279,6 +312,7 @@ void recover_start(struct log *l, void (*done)(struct log *l))
 	r->started_ms = clock_mono_ms();
 	buf_init(&r->rewrite, WAL_FILE_BYTES - WAL_HEADER_BYTES);
 	recover_read_mark(l);
+	recover_read_clean(l);
 	recover_tidy(l);
 	if (wal_list(l->wal_dir, &r->files, &r->count, &bad, &e) < 0)
 		fatalx("%s", e.text);
