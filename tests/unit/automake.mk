@@ -29,3 +29,9 @@ check_PROGRAMS += tests/unit/test-meta
 TESTS += tests/unit/test-meta
 tests_unit_test_meta_SOURCES = tests/unit/test-meta.c tests/unit/meta-fixture.h tests/unit/tap.h
 tests_unit_test_meta_LDADD = libsh/libshstore.a libsh/libshformat.a libsh/libshbase.a $(SQLITE_LIBS) $(JANSSON_LIBS)
+
+check_PROGRAMS += tests/unit/test-log
+TESTS += tests/unit/test-log
+tests_unit_test_log_SOURCES = tests/unit/test-log.c tests/unit/tap.h tests/helper/fake_peers.c tests/helper/fake_peers.h
+tests_unit_test_log_LDADD = daemon/agent/libshlog.a daemon/libshdaemon.a libsh/libshstore.a libsh/libshrun.a libsh/libshformat.a \
+	libsh/libshbase.a $(SQLITE_LIBS) $(JANSSON_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(SNAPPY_LIBS) $(ZLIB_LIBS)
