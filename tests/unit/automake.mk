@@ -35,3 +35,18 @@ TESTS += tests/unit/test-log
 tests_unit_test_log_SOURCES = tests/unit/test-log.c tests/unit/tap.h tests/helper/fake_peers.c tests/helper/fake_peers.h
 tests_unit_test_log_LDADD = daemon/agent/libshlog.a daemon/libshdaemon.a libsh/libshstore.a libsh/libshrun.a libsh/libshformat.a \
 	libsh/libshbase.a $(SQLITE_LIBS) $(JANSSON_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(SNAPPY_LIBS) $(ZLIB_LIBS)
+
+check_PROGRAMS += tests/unit/test-base
+TESTS += tests/unit/test-base
+tests_unit_test_base_SOURCES = tests/unit/test-base.c tests/unit/tap.h
+tests_unit_test_base_LDADD = libsh/libshbase.a
+
+check_PROGRAMS += tests/unit/test-text
+TESTS += tests/unit/test-text
+tests_unit_test_text_SOURCES = tests/unit/test-text.c tests/unit/tap.h
+tests_unit_test_text_LDADD = libsh/libshbase.a
+
+check_PROGRAMS += tests/unit/test-disk
+TESTS += tests/unit/test-disk
+tests_unit_test_disk_SOURCES = tests/unit/test-disk.c tests/unit/tap.h
+tests_unit_test_disk_LDADD = libsh/libshbase.a
