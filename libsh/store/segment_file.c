@@ -181,11 +181,12 @@ static int verify_batches(const struct segment_block *b, const uint8_t *p, uint6
 	int64_t offset = b->first_offset, max_timestamp = INT64_MIN;
 	size_t left = b->raw_bytes;
 	struct batch_header h;
+	size_t size;
 
 	while (left) {
 		if (batch_header_read(p, left, &h, e))
 			return -1;
-		size_t size = (size_t)h.batch_length + BATCH_LENGTH_OFFSET;
+		size = (size_t)h.batch_length + BATCH_LENGTH_OFFSET;
 		if (size > left)
 			return corrupt_block(b, "ends inside a batch", e);
 		if (batch_check_crc(p, size, e))
