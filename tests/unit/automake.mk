@@ -50,3 +50,12 @@ check_PROGRAMS += tests/unit/test-disk
 TESTS += tests/unit/test-disk
 tests_unit_test_disk_SOURCES = tests/unit/test-disk.c tests/unit/tap.h
 tests_unit_test_disk_LDADD = libsh/libshbase.a
+check_PROGRAMS += tests/unit/test-wal
+TESTS += tests/unit/test-wal
+tests_unit_test_wal_SOURCES = tests/unit/test-wal.c tests/unit/wal_fixture.h tests/unit/tap.h
+tests_unit_test_wal_LDADD = $(STORE_LIBS)
+
+check_PROGRAMS += tests/unit/test-segment
+TESTS += tests/unit/test-segment
+tests_unit_test_segment_SOURCES = tests/unit/test-segment.c tests/unit/tap.h
+tests_unit_test_segment_LDADD = $(STORE_LIBS)
