@@ -19,3 +19,6 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/segment_writer.c libsh/store/segment_writer.h \
 	libsh/store/wal_file.c libsh/store/wal_file.h \
 	libsh/store/window.c libsh/store/window.h
+
+# What a program links to use this layer.
+STORE_LIBS = libsh/libshstore.a $(FORMAT_LIBS)
