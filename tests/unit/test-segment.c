@@ -13,6 +13,18 @@ static struct uuid id(uint8_t n)
 	return u;
 }
 
+/* By what is written of them: structs have padding. */
+static bool same_runs(const struct segment_run *a, const struct segment_run *b, size_t count)
+{
+	struct buf x = BUF_INIT(1 << 20), y = BUF_INIT(1 << 20);
+	bool same = segment_runs_encode(&x, a, count) == 0 && segment_runs_encode(&y, b, count) == 0 && x.len == y.len &&
+		!memcmp(x.data, y.data, x.len);
+
+	buf_release(&x);
+	buf_release(&y);
+	return same;
+}
+
 static struct segment_info an_info(void)
 {
 	return (struct segment_info){.object = id(1), .slot = id(2), .session = 3, .number = 4, .newest_committed = 5,
@@ -89,7 +101,7 @@ static void test_run_section(void)
 
 	ok(segment_run_write(&b, d, 2164) == 0 && d->run.section_position == 2164 && d->run.section_bytes == b.len,
 		"a run's section is written, its place noted");
-	ok(segment_run_read(b.data, b.len, &a, &back, NULL) == 0 && !memcmp(&back.run, &d->run, sizeof(back.run)) &&
+	ok(segment_run_read(b.data, b.len, &a, &back, NULL) == 0 && same_runs(&back.run, &d->run, 1) &&
 		!strcmp(back.topic_name, "orders"), "and reads back the same");
 	ok(back.block_count == 2 && back.blocks[1].position == 1164 && back.blocks[1].first_offset == 210 &&
 		back.blocks[0].codec == CODEC_LZ4 && back.blocks[0].max_timestamp == 700, "with its blocks");
@@ -212,7 +224,9 @@ static void test_runs(void)
 	runs[1].section_bytes = 12345;
 	runs[2].section_position = 1ULL << 40;
 	ok(segment_runs_encode(&b, runs, 3) == 0 && segment_runs_decode(b.data, b.len, &a, &back, &count, NULL) == 0 &&
-		count == 3 && !memcmp(back, runs, sizeof(runs)), "a run index reads back");
+		count == 3 && same_runs(back, runs, 3), "a run index reads back");
+	ok(back[1].partition == 5 && back[1].section_bytes == 12345 && back[2].section_position == 1ULL << 40 &&
+		back[0].previous_end == 99 && back[0].max_append_ms == 800 && back[0].records == 190, "with its fields");
 	for (size_t i = 0; i < b.len; i++)
 		accepted += segment_runs_decode(b.data, i, &a, &back, &count, NULL) == 0;
 	is_int(accepted, 0, "every way of cutting it short is noticed");
@@ -224,7 +238,7 @@ static void test_runs(void)
 		buf_adds(&wide, "0123456789");
 	}
 	ok(segment_runs_decode(wide.data, wide.len, &a, &back, &count, NULL) == 0 && count == 3 &&
-		!memcmp(back, runs, sizeof(runs)), "longer rows are read");
+		same_runs(back, runs, 3), "longer rows are read");
 	buf_reset(&b);
 	ok(segment_runs_encode(&b, NULL, 0) == 0 && segment_runs_decode(b.data, b.len, &a, &back, &count, NULL) == 0 &&
 		count == 0, "an empty index reads back");
