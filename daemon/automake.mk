@@ -6,6 +6,18 @@ daemon_libshdaemon_a_SOURCES = \
 	daemon/peer.c daemon/peer.h \
 	daemon/role.c daemon/role.h
 
+# The supervisor: libc only.
+sbin_PROGRAMS += daemon/shd
+daemon_shd_SOURCES = \
+	daemon/children.c daemon/children.h \
+	daemon/configuration.c daemon/configuration.h \
+	daemon/datadir.c daemon/datadir.h \
+	daemon/listeners.c daemon/listeners.h \
+	daemon/notify.c daemon/notify.h \
+	daemon/shd.c \
+	daemon/supervisor.c daemon/supervisor.h
+daemon_shd_LDADD = daemon/libshdaemon.a libsh/libshrun.a libsh/libshbase.a
+
 include daemon/agent/automake.mk
 include daemon/store/automake.mk
 include daemon/meta/automake.mk

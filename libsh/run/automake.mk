@@ -8,4 +8,5 @@ libsh_libshrun_a_SOURCES = \
 	libsh/run/pack.c libsh/run/pack.h \
 	libsh/run/proctitle.c libsh/run/proctitle.h \
 	libsh/run/settings.c libsh/run/settings.def libsh/run/settings.h libsh/run/settings_source.c \
+	libsh/run/spawn.c libsh/run/spawn.h \
 	libsh/run/work.c libsh/run/work.h

@@ -302,6 +302,16 @@ void settings_diff(const struct settings *old, const struct settings *new_, bool
 	}
 }
 
+void settings_keep_fixed(struct settings *s, const struct settings *running)
+{
+	for (int i = 0; i < settings_count; i++) {
+		const struct value *v = &running->values[i];
+
+		if (!settings_table[i].reloadable)
+			assign(&s->values[i], v->text, v->origin, v->number);
+	}
+}
+
 /* ---- typed access ---- */
 
 static const struct value *value_of(const struct settings *s, const char *name, bool number)

@@ -49,6 +49,8 @@ int settings_write(const struct settings *s, unsigned role, struct buf *out);
 int settings_read(struct settings *s, const void *p, size_t n, struct err *e);
 /* Names of settings that differ and cannot be changed by reload, comma separated, into out. */
 void settings_diff(const struct settings *old, const struct settings *new_, bool reloadable, struct buf *out);
+/* Those that cannot be changed by reload get the running values back. */
+void settings_keep_fixed(struct settings *s, const struct settings *running);
 
 /* Typed access; an unknown name or wrong type is a bug and aborts. */
 const char *settings_string(const struct settings *s, const char *name);
