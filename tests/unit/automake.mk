@@ -59,6 +59,7 @@ check_PROGRAMS += tests/unit/test-segment
 TESTS += tests/unit/test-segment
 tests_unit_test_segment_SOURCES = tests/unit/test-segment.c tests/unit/tap.h
 tests_unit_test_segment_LDADD = $(STORE_LIBS)
+
 check_PROGRAMS += tests/unit/test-peer
 TESTS += tests/unit/test-peer
 tests_unit_test_peer_SOURCES = tests/unit/test-peer.c tests/unit/tap.h
