@@ -113,7 +113,8 @@ bool message_allowed(int type, enum role from, enum role to);
 #define STORE_STATUS_FIELDS(F, S) F(S, STR, url) F(S, U64, cache_bytes) F(S, U64, cache_max_bytes) F(S, U64, cache_hits) F(S, U64, cache_misses) \
 	F(S, U64, puts) F(S, U64, gets) F(S, U64, removes) F(S, U64, errors) F(S, U64, put_bytes) F(S, U64, get_bytes)
 #define GARBAGE_LIST_FIELDS(F, S) F(S, I64, grace_ms) F(S, U32, max)
-#define GARBAGE_NAMES_FIELDS(F, S) F(S, BYTES, names)
+/* more 1: there is more to do at once. */
+#define GARBAGE_NAMES_FIELDS(F, S) F(S, BYTES, names) F(S, U8, more)
 #define NAME_ROW_FIELDS(F, S) F(S, STR, name)
 #define GARBAGE_DONE_FIELDS(F, S) F(S, STR, name)
 #define OBJECT_REMOVE_FIELDS(F, S) F(S, STR, name)

@@ -1,1 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
+pkglibexec_PROGRAMS += daemon/janitor/shd-janitor
+daemon_janitor_shd_janitor_SOURCES = daemon/janitor/janitor.c
+daemon_janitor_shd_janitor_LDADD = daemon/libshdaemon.a libsh/libshrun.a libsh/libshbase.a

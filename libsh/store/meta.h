@@ -68,7 +68,8 @@ struct meta_driver {
 	/* Sessions. open: the caller holds the slot's lock, so an older session of the slot is over at once. */
 	int (*session_open)(struct meta *m, uint32_t slot, const struct uuid *slot_id, const char *address, int64_t ttl_ms,
 		struct meta_session *out, struct err *e);
-	int (*session_renew)(struct meta *m, uint64_t session, struct err *e); /* ERR_FENCED when it is not the slot's newest */
+	/* ERR_FENCED when it is not the slot's newest. *out (NULL allowed) is the session with the commit sequence of now. */
+	int (*session_renew)(struct meta *m, uint64_t session, struct meta_session *out, struct err *e);
 	int (*session_close)(struct meta *m, uint64_t session, struct err *e);
 
 	/* Segments: intent (pending) -> commit (live) -> dead -> row removed. */

@@ -68,7 +68,7 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 }; /* sw
 		" bytes, version) VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, ?4)")                                              \
 	S(PARTITION_TOTALS, "UPDATE partition SET records = ?3, bytes = ?4 WHERE topic = ?1 AND partition = ?2")        \
 	S(PARTITIONS_DELETE, "DELETE FROM partition WHERE topic = ?1")                                                  \
-	S(SLOTS, "SELECT slot, slot_id, session, opened_ms, ended_ms, last_number, newest_committed FROM slot"          \
+	S(SLOTS, "SELECT slot, slot_id, session, opened_ms, ended_ms, last_number, newest_committed, ttl_ms FROM slot"  \
 		" ORDER BY slot")                                                                                       \
 	S(SLOT_INSERT, "INSERT INTO slot (slot, slot_id, session, address, ttl_ms, opened_ms, ended_ms, last_number,"   \
 		" newest_committed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, 0, 0)")                                       \
@@ -131,7 +131,7 @@ struct known_slot {
 	struct uuid id;
 	uint64_t session;                      /* newest */
 	bool open;
-	int64_t opened_ms, ended_ms;
+	int64_t opened_ms, ended_ms, ttl_ms;
 	uint64_t last_number, newest_committed; /* of its segments */
 	uint64_t pending, given_up;            /* intents not committed; those that a garbage step in work gives up */
 };
@@ -232,7 +232,7 @@ int meta_sqlite_topic_changes(struct meta *base, uint64_t since, struct arena *a
 /* ---- meta_sqlite_session.c ---- */
 int meta_sqlite_session_open(struct meta *base, uint32_t slot, const struct uuid *slot_id, const char *address, int64_t ttl_ms,
 	struct meta_session *out, struct err *e);
-int meta_sqlite_session_renew(struct meta *base, uint64_t session, struct err *e);
+int meta_sqlite_session_renew(struct meta *base, uint64_t session, struct meta_session *out, struct err *e);
 int meta_sqlite_session_close(struct meta *base, uint64_t session, struct err *e);
 
 /* ---- meta_sqlite_segment.c ---- */

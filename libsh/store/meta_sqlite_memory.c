@@ -184,6 +184,7 @@ static int load_slots(struct meta_sqlite *m, struct err *e)
 		slot->ended_ms = sqlite3_column_int64(s, 4);
 		slot->last_number = sqlite3_column_int64(s, 5);
 		slot->newest_committed = sqlite3_column_int64(s, 6);
+		slot->ttl_ms = sqlite3_column_int64(s, 7);
 		if (meta_sqlite_column_uuid(m, s, 1, &slot->id, e) < 0) {
 			sqlite3_reset(s);
 			return -1;

@@ -62,6 +62,12 @@ static struct known_slot *add_slot(struct known *k, uint32_t number, const struc
 	return &k->slots[i];
 }
 
+static void fill_session(const struct meta_sqlite *m, const struct known_slot *s, struct meta_session *out)
+{
+	*out = (struct meta_session){.session = s->session, .slot = s->slot, .incarnation = m->state.incarnation,
+		.commit_sequence = m->state.commit_sequence, .ttl_ms = s->ttl_ms};
+}
+
 int meta_sqlite_session_open(struct meta *base, uint32_t slot, const struct uuid *slot_id, const char *address, int64_t ttl_ms,
 	struct meta_session *out, struct err *e)
 {
@@ -90,21 +96,25 @@ int meta_sqlite_session_open(struct meta *base, uint32_t slot, const struct uuid
 	s->session = m->state.session;
 	s->open = true;
 	s->opened_ms = now_ms;
-	*out = (struct meta_session){.session = s->session, .slot = slot, .incarnation = m->state.incarnation,
-		.commit_sequence = m->state.commit_sequence, .ttl_ms = ttl_ms};
+	s->ttl_ms = ttl_ms;
+	fill_session(m, s, out);
 	return meta_sqlite_change_end(m, 0, e);
 }
 
-int meta_sqlite_session_renew(struct meta *base, uint64_t session, struct err *e)
+int meta_sqlite_session_renew(struct meta *base, uint64_t session, struct meta_session *out, struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
+	const struct known_slot *s;
 
 	if (meta_sqlite_read_begin(m, e) < 0)
 		return -1;
-	if (!meta_sqlite_memory_session(m, session)) {
+	s = meta_sqlite_memory_session(m, session);
+	if (!s) {
 		err_set(e, ERR_FENCED, "session %llu is over", (unsigned long long)session);
 		return err_hint(e, "the agent must open a new session");
 	}
+	if (out)
+		fill_session(m, s, out);
 	return 0;
 }
 

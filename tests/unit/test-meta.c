@@ -101,18 +101,18 @@ static void test_sessions(void)
 	t = make_topic(&f, "t", 1);
 	is_int(partition_row(&f, t, 0).epoch, 0, "before any session the epoch is 0");
 	first = open_session(&f, 0);
-	ok(f.m->driver->session_renew(f.m, first, &f.e) == 0, "a session is renewed");
+	ok(f.m->driver->session_renew(f.m, first, NULL, &f.e) == 0, "a session is renewed");
 	is_int(partition_row(&f, t, 0).epoch, first, "it is the epoch of the slot's partitions");
 	second = open_session(&f, 0);
 	other = open_session(&f, 1);
 	ok(second > first && other > second, "numbers only grow");
-	ok(f.m->driver->session_renew(f.m, first, &f.e) < 0 && f.e.code == ERR_FENCED, "the slot's older session is over");
-	ok(f.m->driver->session_renew(f.m, other, &f.e) == 0, "that of another slot is not");
+	ok(f.m->driver->session_renew(f.m, first, NULL, &f.e) < 0 && f.e.code == ERR_FENCED, "the slot's older session is over");
+	ok(f.m->driver->session_renew(f.m, other, NULL, &f.e) == 0, "that of another slot is not");
 	ok(DO(&f, session_open, 0, &f.slot_id[3], "x", 10000, &s) < 0 && f.e.code == ERR_CONFLICT && f.e.hint[0],
 		"a slot with another id is refused");
 	ok(DO(&f, session_open, 2, &f.slot_id[0], "x", 10000, &s) < 0 && f.e.code == ERR_CONFLICT, "a copied slot, too");
-	ok(reopen(&f) == 0 && f.m->driver->session_renew(f.m, second, &f.e) == 0, "sessions outlive the process");
-	ok(DO(&f, session_close, second) == 0 && f.m->driver->session_renew(f.m, second, &f.e) < 0, "a closed session is over");
+	ok(reopen(&f) == 0 && f.m->driver->session_renew(f.m, second, NULL, &f.e) == 0, "sessions outlive the process");
+	ok(DO(&f, session_close, second) == 0 && f.m->driver->session_renew(f.m, second, NULL, &f.e) < 0, "a closed session is over");
 	ok(DO(&f, session_close, second) == 0, "closing again does nothing");
 	reopen(&f);
 	ok(open_session(&f, 0) > other, "numbers grow across restarts");

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shd-janitor: deletes objects that the metadata calls dead. A round: ask meta for names older than the grace period, have the store
+ * remove each, tell meta that it is gone. One call is on its way at a time; between rounds there is only a timer.
+ *
+ * It decides nothing. What could not be listed or removed stays dead in the metadata and is tried in a later round, with
+ * pauses that double; a round ends at once when a peer is away.
+ */
+#include <string.h>
+#include "daemon/role.h"
+#include "libsh/base/log.h"
+
+enum {
+	NAMES_MAX = 1000,        /* of one round */
+	CALL_TIMEOUT_MS = 60000,
+	SOON_MS = 1000,          /* next round when there is more to do */
+	PAUSE_MAX_MS = 3600000,
+};
+
+struct janitor {
+	struct role_self *self;
+	struct timer timer;
+	struct peer_call_handle *call;
+	struct arena arena;      /* the round's names */
+	struct bytes names;
+	size_t position;         /* in names */
+	const char *name;        /* in work */
+	uint64_t removed, failed; /* in this round */
+	bool more;
+	int64_t pause_ms;        /* after failures; 0: none */
+};
+
+/* The program has one role; role.h hands its callbacks no pointer of ours. */
+static struct janitor janitor;
+
+static void round_begin(void *ctx);
+static void next_name(struct janitor *j);
+
+static int64_t interval_ms(const struct janitor *j)
+{
+	return settings_number(j->self->settings, "janitor.interval");
+}
+
+static void back_off(struct janitor *j)
+{
+	j->pause_ms = j->pause_ms ? 2 * j->pause_ms : interval_ms(j);
+	if (j->pause_ms > PAUSE_MAX_MS)
+		j->pause_ms = PAUSE_MAX_MS;
+}
+
+static void round_end(struct janitor *j)
+{
+	int64_t after_ms = interval_ms(j);
+
+	if (j->removed)
+		log_info("removed %llu dead objects", (unsigned long long)j->removed);
+	if (j->failed) {
+		back_off(j);
+		after_ms = j->pause_ms > after_ms ? j->pause_ms : after_ms;
+	} else {
+		j->pause_ms = 0;
+		after_ms = j->more && after_ms > SOON_MS ? SOON_MS : after_ms;
+	}
+	arena_release(&j->arena);
+	loop_timer_set(j->self->loop, &j->timer, after_ms, round_begin, j);
+}
+
+static void failed(struct janitor *j, const char *doing, const struct err *e)
+{
+	if (j->failed++ == 0)
+		log_warn("%s: %s; trying again later", doing, e->text);
+}
+
+static void done(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
+{
+	struct janitor *j = ctx;
+
+	(void)reply;
+	(void)message;
+	j->call = NULL;
+	if (e) {
+		failed(j, "telling the metadata what was removed", e);
+		round_end(j);
+		return;
+	}
+	j->removed++;
+	next_name(j);
+}
+
+static void removed(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
+{
+	struct janitor *j = ctx;
+	struct msg_garbage_done body = {.name = j->name};
+
+	(void)reply;
+	(void)message;
+	j->call = NULL;
+	if (!e) {
+		j->call = peer_call(j->self, ROLE_META, 0, MSG_GARBAGE_DONE, &body, NULL, 0, CALL_TIMEOUT_MS, done, j);
+		return;
+	}
+	failed(j, "removing an object", e);
+	if (err_can_retry(e->code)) /* the store is away or busy: so it would be for the others */
+		round_end(j);
+	else
+		next_name(j);
+}
+
+static void next_name(struct janitor *j)
+{
+	struct msg_object_remove body = {0};
+	struct msg_name_row row;
+	struct err e = ERR_INIT;
+	int more = pack_row_next(j->names, &j->position, msg_name_row_fields, &row, &j->arena, &e);
+
+	if (more < 0)
+		failed(j, "reading the list of dead objects", &e);
+	if (more <= 0) {
+		round_end(j);
+		return;
+	}
+	j->name = body.name = row.name;
+	j->call = peer_call(j->self, ROLE_STORE, 0, MSG_OBJECT_REMOVE, &body, NULL, 0, CALL_TIMEOUT_MS, removed, j);
+}
+
+static void listed(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
+{
+	const struct msg_garbage_names *names = reply;
+	struct janitor *j = ctx;
+
+	(void)message;
+	j->call = NULL;
+	if (e) {
+		failed(j, "asking for dead objects", e);
+		round_end(j);
+		return;
+	}
+	j->names = (struct bytes){arena_dup(&j->arena, names->names.data, names->names.len), names->names.len};
+	j->more = names->more;
+	next_name(j);
+}
+
+static void round_begin(void *ctx)
+{
+	struct janitor *j = ctx;
+	struct msg_garbage_list body = {.grace_ms = settings_number(j->self->settings, "object.grace"), .max = NAMES_MAX};
+
+	j->removed = j->failed = 0;
+	j->more = false;
+	j->position = 0;
+	j->call = peer_call(j->self, ROLE_META, 0, MSG_GARBAGE_LIST, &body, NULL, 0, CALL_TIMEOUT_MS, listed, j);
+}
+
+static void janitor_start(struct role_self *self)
+{
+	janitor.self = self;
+	loop_timer_set(self->loop, &janitor.timer, interval_ms(&janitor), round_begin, &janitor);
+	role_ready(self);
+}
+
+static void janitor_reload(struct role_self *self)
+{
+	if (!janitor.call)
+		loop_timer_set(self->loop, &janitor.timer, interval_ms(&janitor), round_begin, &janitor);
+}
+
+static void janitor_drain(struct role_self *self)
+{
+	loop_timer_cancel(self->loop, &janitor.timer);
+	peer_cancel(janitor.call);
+	role_drained(self);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct role_program program = {
+		.role = ROLE_JANITOR,
+		.start = janitor_start,
+		.reload = janitor_reload,
+		.drain = janitor_drain,
+	};
+
+	return role_main(&program, argc, argv);
+}
