@@ -94,7 +94,7 @@ void wal_entry_write(const struct wal_entry *entry, const void *batch, uint8_t o
 	put_le32(out + 4, entry_crc(out, batch, entry->length));
 }
 
-static void entry_decode(const uint8_t *p, struct wal_entry *entry)
+void wal_entry_peek(const uint8_t *p, struct wal_entry *entry)
 {
 	entry->generation = get_le64(p + 8);
 	entry->lsn = get_le64(p + 16);
@@ -133,7 +133,7 @@ enum wal_check wal_entry_read(const void *p, size_t n, uint64_t lsn, uint64_t ge
 	*need = WAL_ENTRY_BYTES;
 	if (n < *need)
 		return WAL_SHORT;
-	entry_decode(bytes, entry);
+	wal_entry_peek(bytes, entry);
 	if (entry->lsn != lsn || entry->generation != generation || !entry_plausible(entry))
 		return WAL_INVALID;
 	in_crc = entry->length < BATCH_BYTES_IN_CRC ? entry->length : BATCH_BYTES_IN_CRC;

@@ -60,6 +60,8 @@ int wal_file_header_read(const uint8_t *p, struct wal_file_header *h, struct err
 
 /* `batch` may be NULL when length is 0; its first 21 bytes go into the CRC, so stamp it before. */
 void wal_entry_write(const struct wal_entry *entry, const void *batch, uint8_t out[WAL_ENTRY_BYTES]);
+/* The fields as they stand in WAL_ENTRY_BYTES bytes, whatever they are worth: to say what a damaged entry may have been. */
+void wal_entry_peek(const uint8_t *p, struct wal_entry *entry);
 enum wal_check {
 	WAL_VALID,
 	WAL_INVALID, /* not an entry, or damaged */

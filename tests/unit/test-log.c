@@ -249,20 +249,23 @@ static void test_crash(const char *dir)
 	stop();
 }
 
-static void flip(const char *dir, const char *value)
+/* Damage one byte of the entry that holds the value: in the value, or in its header, two 64-byte steps before. */
+static void flip(const char *dir, const char *value, bool header)
 {
 	char command[512];
 
 	snprintf(command, sizeof(command),
 		"for f in %s/slots/0/wal/*.wal; do o=$(LC_ALL=C grep -aobF '%s' $f | head -n 1 | cut -d: -f1); "
-		"[ -z \"$o\" ] || printf X | dd of=$f bs=1 seek=$o conv=notrunc 2>/dev/null; done",
-		dir, value);
+		"[ -z \"$o\" ] || { [ %d = 0 ] || o=$(((o / 64 - 2) * 64 + 9)); "
+		"printf X | dd of=$f bs=1 seek=$o conv=notrunc 2>/dev/null; }; done",
+		dir, value, header);
 	if (system(command) != 0)
 		printf("# flip failed\n");
 }
 
-static void test_damage(const char *dir)
+static void test_damage(const char *dir, bool header)
 {
+	const char *name = header ? "h" : "d";
 	int status;
 	pid_t child;
 
@@ -271,30 +274,59 @@ static void test_damage(const char *dir)
 	if (!child) {
 		start(dir, NULL, NULL);
 		fake_down(t.self, ROLE_STORE, true);
-		create("d", 2, "{}");
+		create(name, 2, "{}");
 		for (int i = 0; i < 6; i++) {
 			char value[32];
 
 			snprintf(value, sizeof(value), "damage-%d", i);
-			append(part("d", i % 2), value, i + 1);
-			wait_for(part("d", i % 2), i / 2 + 1, DURABILITY_WAL);
+			append(part(name, i % 2), value, i + 1);
+			wait_for(part(name, i % 2), i / 2 + 1, DURABILITY_WAL);
 		}
 		_exit(0);
 	}
 	waitpid(child, &status, 0);
-	flip(dir, "damage-2"); /* second of partition 0 */
+	flip(dir, "damage-2", header); /* second of partition 0 */
 	start(dir, NULL, NULL);
-	is_str(fetch(part("d", 1), 0), "damage-1,damage-3,damage-5", "a partition without damage goes on");
-	ok(part("d", 0)->damage != NULL, "the damaged one says why: %s", part("d", 0)->damage ? part("d", 0)->damage : "");
-	is_str(fetch(part("d", 0), 0), "damage-0", "and serves what came before");
-	is_int(append(part("d", 0), "no", 1), -1, "but takes nothing");
-	is_int(append(part("d", 1), "yes", 1), 3, "the other does");
-	wait_for(part("d", 1), 4, DURABILITY_OBJECT);
+	is_str(fetch(part(name, 1), 0), "damage-1,damage-3,damage-5", "a partition without damage goes on");
+	ok(part(name, 0)->damage != NULL, "the damaged one says why: %s", part(name, 0)->damage ? part(name, 0)->damage : "");
+	is_str(fetch(part(name, 0), 0), "damage-0", "and serves what came before");
+	is_int(append(part(name, 0), "no", 1), -1, "but takes nothing");
+	is_int(append(part(name, 1), "yes", 1), 3, "the other does");
+	wait_for(part(name, 1), 4, DURABILITY_OBJECT);
 	stop();
 	start(dir, NULL, NULL);
-	ok(part("d", 0)->damage != NULL, "damage is remembered when the WAL is gone");
-	is_str(fetch(part("d", 0), 0), "damage-0", "and what came before it is in a segment");
-	is_str(fetch(part("d", 1), 0), "damage-1,damage-3,damage-5,yes", "the other goes on");
+	ok(part(name, 0)->damage != NULL, "damage is remembered when the WAL is gone");
+	is_str(fetch(part(name, 0), 0), "damage-0", "and what came before it is in a segment");
+	is_str(fetch(part(name, 1), 0), "damage-1,damage-3,damage-5,yes", "the other goes on");
+	stop();
+}
+
+/* The damage hits the last batch of its partition: nothing follows that would show the gap. */
+static void test_damage_at_end(const char *dir, bool header)
+{
+	const char *name = header ? "eh" : "ev";
+	int status;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		start(dir, NULL, NULL);
+		fake_down(t.self, ROLE_STORE, true);
+		create(name, 2, "{}");
+		append(part(name, 0), header ? "last-h" : "last-v", 1);
+		wait_for(part(name, 0), part(name, 0)->end + 1, DURABILITY_WAL);
+		append(part(name, 1), "other", 1);
+		wait_for(part(name, 1), part(name, 1)->end + 1, DURABILITY_WAL);
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	flip(dir, header ? "last-h" : "last-v", header);
+	start(dir, NULL, NULL);
+	ok(part(name, 0)->damage != NULL, "a lost last batch is noticed (%s)", header ? "header" : "value");
+	is_int(append(part(name, 0), "again", 1), -1, "and its offset is not given again");
+	ok(!part(name, 1)->damage, "the other partition goes on");
+	ok(!part("a", 0)->damage, "and those that were not in the damaged bytes");
 	stop();
 }
 
@@ -311,7 +343,10 @@ int main(void)
 	stop();
 	test_restart(dir);
 	test_crash(dir);
-	test_damage(dir);
+	test_damage(dir, false);
+	test_damage(dir, true);
+	test_damage_at_end(dir, false);
+	test_damage_at_end(dir, true);
 	command = mem_printf("rm -rf %s", dir);
 	if (system(command) != 0)
 		printf("# %s is left behind\n", dir);

@@ -55,6 +55,7 @@ struct partition_private {
 	uint64_t range_seen;         /* newest range this partition was noted for */
 	struct producers *producers; /* NULL: no idempotent producer was seen */
 	char *damage_text;
+	bool suspect;                /* during recovery: its last batches may have been in damaged bytes */
 };
 
 /* What was appended and is not known synced: FIFO. */

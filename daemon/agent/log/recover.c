@@ -8,6 +8,7 @@
  * again into the new file, which gets its name only when it is synced. Only then anything is served.
  */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +82,7 @@ static void recover_take(struct log *l, struct partition *p, const struct wal_en
 	} else {
 		flush_note(l, p);
 	}
+	p->private_->suspect = false;
 	tail_add(l, p, lsn, h->base_offset);
 	producers_note(l, p, h, h->base_offset);
 	p->end = p->synced_end = batch_last_offset(h) + 1;
@@ -120,12 +122,71 @@ static int recover_entry(void *ctx, const struct wal_entry *entry, const void *b
 	return 0;
 }
 
+/* Every partition of ours may have lost its last batches, unless a later entry shows that it did not. */
+static void recover_suspect_all(struct log *l)
+{
+	for (size_t i = 0; i < l->topic_count; i++)
+		for (uint32_t k = 0; k < l->sorted[i]->partition_count; k++)
+			l->sorted[i]->partitions[k]->private_->suspect = true;
+}
+
+/*
+ * Whose batches were in the damaged bytes? If they can be walked from entry to entry as their headers stand there, without
+ * believing their checksums, those partitions are suspect; if not, all are.
+ */
+static void recover_suspect(struct log *l, uint64_t from, uint64_t to)
+{
+	const struct wal_file *f = wal_find(l->wal, from);
+	uint8_t head[WAL_ENTRY_BYTES];
+
+	while (f && from < to) {
+		struct wal_entry entry;
+		struct topic *t;
+
+		if (disk_pread(wal_file_fd(f), head, sizeof(head), (int64_t)(from - f->base_lsn), NULL) < 0)
+			break;
+		wal_entry_peek(head, &entry);
+		t = topics_by_id(l, &entry.topic);
+		if (entry.lsn != from || entry.length > BATCH_MAX_BYTES || wal_entry_space(entry.length) > to - from)
+			break;
+		if (entry.length && (!t || entry.partition >= t->partition_count))
+			break;
+		if (entry.length)
+			t->partitions[entry.partition]->private_->suspect = true;
+		from += wal_entry_space(entry.length);
+	}
+	if (from < to)
+		recover_suspect_all(l);
+}
+
+/* Whoever builds a segment walks from entry to entry: no range may hold the damaged bytes. */
 static int recover_damage(void *ctx, uint64_t from, uint64_t to)
 {
-	(void)ctx;
+	struct log *l = ctx;
+
 	log_error("the WAL is damaged from LSN %llx to %llx: what was there had been synced", (unsigned long long)from,
 		(unsigned long long)to);
+	flush_cut(l, from);
+	l->range_start_lsn = to;
+	recover_suspect(l, from, to);
 	return 0;
+}
+
+/* What nothing has cleared by now would give offsets out twice if it started. */
+static void recover_mark_suspects(struct log *l)
+{
+	char why[400];
+
+	for (size_t i = 0; i < l->topic_count; i++)
+		for (uint32_t k = 0; k < l->sorted[i]->partition_count; k++) {
+			struct partition *p = l->sorted[i]->partitions[k];
+
+			if (!p->private_->suspect || p->slot != l->slot)
+				continue;
+			snprintf(why, sizeof(why), "the log is damaged behind its offset %lld, and batches of this partition may have been there",
+				(long long)p->end);
+			quarantine_mark(l, p, why);
+		}
 }
 
 /* Where the newest file is known to be on disk up to. */
@@ -180,6 +241,7 @@ static void recover_finish(struct log *l)
 	struct recovery *r = l->recovery;
 	struct err e = ERR_INIT;
 
+	recover_mark_suspects(l);
 	if (r->failed) {
 		l->state = LOG_FAILED;
 		l->range_start_lsn = r->failed_lsn;
