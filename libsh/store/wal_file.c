@@ -84,7 +84,7 @@ static uint64_t skip_hole(const struct scan *s, uint64_t position)
 {
 	off_t data;
 
-	if (window_holds(&s->window, position, WAL_ALIGN))
+	if (window_holds(&s->window, position, WAL_ENTRY_BYTES))
 		return position;
 	data = lseek(s->window.fd, (off_t)position, SEEK_DATA); /* all reading is by pread, so the offset may move */
 	if (data < 0)
@@ -92,31 +92,40 @@ static uint64_t skip_hole(const struct scan *s, uint64_t position)
 	return (uint64_t)data - (uint64_t)data % WAL_ALIGN > position ? (uint64_t)data - (uint64_t)data % WAL_ALIGN : position;
 }
 
+/* Move *position to the next multiple of 64 at which the window has the magic of an entry, or to what the window cannot tell. */
+static bool find_magic(uint64_t *position, uint64_t last, const uint8_t *p, size_t have)
+{
+	static const char magic[4] = {'S', 'H', 'W', 'E'};
+
+	for (; have >= WAL_ENTRY_BYTES && *position <= last; *position += WAL_ALIGN, p += WAL_ALIGN, have -= WAL_ALIGN)
+		if (!memcmp(p, magic, sizeof(magic)))
+			return true;
+	return false;
+}
+
 /* The first valid entry that begins in [*position, last]. 1: found, *position is where; 0: none; -1: could not be read. */
 static int find_entry(struct scan *s, uint64_t *position, uint64_t last, struct wal_entry *entry, struct err *e)
 {
-	static const char magic[4] = {'S', 'H', 'W', 'E'};
 	const uint8_t *p;
 	size_t have;
 	int found;
 
-	while (*position <= last && s->end - *position >= WAL_ENTRY_BYTES) {
+	for (;;) {
 		*position = skip_hole(s, *position);
-		if (*position > last || s->end - *position < WAL_ENTRY_BYTES)
-			break;
+		if (*position > last || *position + WAL_ENTRY_BYTES > s->end)
+			return 0;
 		p = window_at(&s->window, *position, WAL_ENTRY_BYTES, &have, e);
 		if (!p)
 			return -1;
 		if (have < WAL_ENTRY_BYTES)
-			break; /* the end of the file */
-		if (!memcmp(p, magic, sizeof(magic))) {
-			found = look(s, *position, entry, &p, e);
-			if (found)
-				return found;
-		}
+			return 0; /* the end of the file */
+		if (!find_magic(position, last, p, have))
+			continue;
+		found = look(s, *position, entry, &p, e);
+		if (found)
+			return found;
 		*position += WAL_ALIGN;
 	}
-	return 0;
 }
 
 /* A claim about what comes behind the entry itself would be nonsense. */
