@@ -24,7 +24,7 @@ enum sent_state {
 	SENT_DURABLE, /* acknowledged at level wal or object: must be there */
 };
 struct sent {
-	int64_t offset; /* of SENT_DURABLE */
+	int64_t offset; /* of SENT_DURABLE; -1: not told */
 	uint32_t partition;
 	uint32_t state;
 };

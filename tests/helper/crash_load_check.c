@@ -54,7 +54,7 @@ static void check_record(void *ctx, const struct read_record *r)
 		load_problem(l, "%s: record %" PRIu64 " of writer %" PRIu32 " after a later one",
 			where, sequence, writer);
 	c->next_sequence[writer] = sequence + 1;
-	if (sent->state == SENT_DURABLE && sent->offset != r->offset)
+	if (sent->state == SENT_DURABLE && sent->offset >= 0 && sent->offset != r->offset)
 		load_problem(l, "%s: was acknowledged with offset %" PRIi64, where, sent->offset);
 	c->unacked += sent->state != SENT_DURABLE;
 }

@@ -70,40 +70,51 @@ static size_t make_body(struct worker *w, char *body, size_t size, uint32_t part
 	return n;
 }
 
-/* What a 200 says: {"count", "durability", "partitions": [{"partition", "first_offset",
- * "last_offset"}]}. */
+/* What is wrong with an answer to a request for `count` records, or NULL. */
+static const char *misfit(json_t *tree, json_t *row, uint32_t partition, size_t count)
+{
+	json_int_t first = json_integer_value(json_object_get(row, "first_offset"));
+	json_int_t last = json_integer_value(json_object_get(row, "last_offset"));
+
+	if (json_integer_value(json_object_get(tree, "records")) != (json_int_t)count)
+		return "counts other records than were sent";
+	if (!row || json_integer_value(json_object_get(row, "partition")) != (json_int_t)partition)
+		return "names another partition";
+	return first < 0 || last - first < (json_int_t)count - 1 ? "gives offsets that do not fit"
+								 : NULL;
+}
+
+/* A 200: {"records", "durability", "partitions": [{"partition", "first_offset", "last_offset"}]}.
+ */
 static void note_ack(struct worker *w, const char *answer, const char *asked, uint32_t partition,
 	uint64_t first, size_t count)
 {
 	struct load *l = w->load;
-	json_t *tree = json_loads(answer, 0, NULL),
-	       *row = json_array_get(json_object_get(tree, "partitions"), 0);
+	json_t *tree = json_loads(answer, 0, NULL);
+	json_t *row = json_array_get(json_object_get(tree, "partitions"), 0);
 	const char *reached = json_string_value(json_object_get(tree, "durability"));
-	int64_t first_offset = json_integer_value(json_object_get(row, "first_offset"));
-	int64_t last_offset = json_integer_value(json_object_get(row, "last_offset"));
+	const char *wrong = reached ? misfit(tree, row, partition, count) : "names no level";
+	int64_t offset = json_integer_value(json_object_get(row, "first_offset"));
+	/* A request that took several turns of the loop may have others' records among its own. */
+	bool alone = json_integer_value(json_object_get(row, "last_offset")) ==
+		     offset + (int64_t)count - 1;
 	bool durable = reached && (!strcmp(reached, "wal") || !strcmp(reached, "object"));
 
-	if (!reached || !row ||
-		json_integer_value(json_object_get(tree, "count")) != (json_int_t)count ||
-		json_integer_value(json_object_get(row, "partition")) != (json_int_t)partition) {
+	if (!wrong && ((!strcmp(asked, "wal") && !durable) ||
+			      (!strcmp(asked, "object") && strcmp(reached, "object"))))
+		wrong = "says less than what was asked for";
+	if (wrong)
 		load_problem(l,
-			"an answer that does not fit %zu records for partition %" PRIu32 ": %.200s",
-			count, partition, answer);
-	} else if (last_offset - first_offset != (int64_t)count - 1) {
-		load_problem(l, "offsets %" PRIi64 " to %" PRIi64 " were given for %zu records",
-			first_offset, last_offset, count);
-	} else if ((!strcmp(asked, "wal") && !durable) ||
-		   (!strcmp(asked, "object") && strcmp(reached, "object"))) {
-		load_problem(l, "asked for level %s, acknowledged at %s", asked, reached);
-	} else {
-		for (size_t i = 0; i < count; i++) {
-			struct sent *s = &l->history.sent[w->number].items[first + i];
+			"an answer %s: %zu records for partition %" PRIu32 " at level %s: %.200s",
+			wrong, count, partition, asked, answer);
+	for (size_t i = 0; !wrong && i < count; i++) {
+		struct sent *s = &l->history.sent[w->number].items[first + i];
 
-			s->state = durable ? SENT_DURABLE : SENT_LOOSE;
-			s->offset = first_offset + (int64_t)i;
-		}
-		l->acked += count;
+		s->state = durable ? SENT_DURABLE : SENT_LOOSE;
+		s->offset = alone ? offset + (int64_t)i : -1;
 	}
+	if (!wrong)
+		l->acked += count;
 	json_decref(tree);
 }
 
