@@ -28,6 +28,7 @@ enum {
 	DIRECT_BYTES = 64 << 10,  /* batches from this size on are read to their place without passing the window */
 	OVERHEAD_BYTES = 2 << 20, /* window, output, index of blocks */
 	LEAST_BYTES = 1 << 20,    /* for batches, whatever the caller's cap */
+	LEAST_FILTER_BYTES = 256 << 10,
 	CACHE_SLOTS = 4096,
 };
 #define NO_ROW UINT32_MAX
@@ -395,11 +396,12 @@ static int check_range(const struct segment_build *b, struct err *e)
 static int build(struct builder *x, struct err *e)
 {
 	struct segment_build *b = x->b;
+	size_t filters = b->memory_bytes / 8 > LEAST_FILTER_BYTES ? b->memory_bytes / 8 : LEAST_FILTER_BYTES;
 
 	if (build_index(x, e))
 		return -1;
 	if (x->row_count) {
-		x->writer = segment_writer_new(b->out_fd, &b->info, b->memory_bytes / 8);
+		x->writer = segment_writer_new(b->out_fd, &b->info, filters);
 		if (write_runs(x, e) ||
 			segment_writer_finish(x->writer, &b->runs, &b->run_count, &b->bytes, &b->crc, e))
 			return -1;

@@ -64,3 +64,8 @@ check_PROGRAMS += tests/unit/test-peer
 TESTS += tests/unit/test-peer
 tests_unit_test_peer_SOURCES = tests/unit/test-peer.c tests/unit/tap.h
 tests_unit_test_peer_LDADD = daemon/libshdaemon.a libsh/libshrun.a libsh/libshbase.a
+
+check_PROGRAMS += tests/unit/test-segment-build
+TESTS += tests/unit/test-segment-build
+tests_unit_test_segment_build_SOURCES = tests/unit/test-segment-build.c tests/unit/wal_fixture.h tests/unit/tap.h
+tests_unit_test_segment_build_LDADD = $(STORE_LIBS)
