@@ -20,3 +20,11 @@ tests/helper/faultfs.so: tests/helper/faultfs.c
 check_PROGRAMS += tests/helper/wal-list
 tests_helper_wal_list_SOURCES = tests/helper/wal_list.c
 tests_helper_wal_list_LDADD = libsh/libshformat.a libsh/libshbase.a
+
+# Stands in for the role programs when the supervisor is tested.
+check_PROGRAMS += tests/helper/test-role
+tests_helper_test_role_SOURCES = tests/helper/test_role.c
+tests_helper_test_role_LDADD = daemon/libshdaemon.a libsh/libshrun.a libsh/libshbase.a
+
+check_PROGRAMS += tests/helper/notify-sink
+tests_helper_notify_sink_SOURCES = tests/helper/notify_sink.c
