@@ -30,6 +30,16 @@ TESTS += tests/unit/test-meta
 tests_unit_test_meta_SOURCES = tests/unit/test-meta.c tests/unit/meta-fixture.h tests/unit/tap.h
 tests_unit_test_meta_LDADD = libsh/libshstore.a libsh/libshformat.a libsh/libshbase.a $(SQLITE_LIBS) $(JANSSON_LIBS)
 
+check_PROGRAMS += tests/unit/test-meta-pages
+TESTS += tests/unit/test-meta-pages
+tests_unit_test_meta_pages_SOURCES = tests/unit/test-meta-pages.c tests/unit/meta-fixture.h tests/unit/tap.h
+tests_unit_test_meta_pages_LDADD = $(tests_unit_test_meta_LDADD)
+
+check_PROGRAMS += tests/unit/test-meta-files
+TESTS += tests/unit/test-meta-files
+tests_unit_test_meta_files_SOURCES = tests/unit/test-meta-files.c tests/unit/meta-fixture.h tests/unit/tap.h
+tests_unit_test_meta_files_LDADD = $(tests_unit_test_meta_LDADD)
+
 check_PROGRAMS += tests/unit/test-log
 TESTS += tests/unit/test-log
 tests_unit_test_log_SOURCES = tests/unit/test-log.c tests/unit/tap.h tests/helper/fake_peers.c tests/helper/fake_peers.h
