@@ -17,7 +17,7 @@ int log_may_append(struct log *l, size_t n, struct err *e)
 		return err_set(e, ERR_UNAVAILABLE, "this agent is stopping");
 	if (l->state == LOG_FAILED) {
 		err_set(e, ERR_WAL_FAILED, "this agent takes no data: %s", l->problem);
-		return err_hint(e, "see RECOVERY in shd(8)");
+		return err_hint(e, "see streamhouse-recovery(7)");
 	}
 	if (!session_lease_holds(l)) {
 		err_set(e, ERR_FENCED, "this agent's lease ran out: the metadata cannot be reached");
@@ -40,7 +40,7 @@ static int append_check(struct log *l, struct partition *p, size_t n, struct err
 		return err_set(e, ERR_TOPIC_NOT_FOUND, "topic \"%s\" was deleted", p->topic->name);
 	if (p->damage) {
 		err_set(e, ERR_PARTITION_DAMAGED, "partition %s-%u takes no data: %s", p->topic->name, p->number, p->damage);
-		return err_hint(e, "see RECOVERY in shd(8)");
+		return err_hint(e, "see streamhouse-recovery(7)");
 	}
 	return log_may_append(l, n, e);
 }

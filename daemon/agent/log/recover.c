@@ -379,7 +379,7 @@ void recover_start(struct log *l, void (*done)(struct log *l))
 	if (wal_list(l->wal_dir, &r->files, &r->count, &bad, &e) < 0)
 		fatalx("%s", e.text);
 	if (bad)
-		fatalx("%zu file(s) in %s have no readable header and may hold acknowledged records: see RECOVERY in shd(8)", bad,
+		fatalx("%zu file(s) in %s have no readable header and may hold acknowledged records: see streamhouse-recovery(7)", bad,
 			l->wal_dir);
 	r->rewrite_base = r->count ? r->files[r->count - 1].header.base_lsn + WAL_FILE_BYTES : WAL_FILE_BYTES;
 	r->rewrite_generation = wal_next_generation(l->wal);

@@ -79,9 +79,9 @@ static void session_check_history(struct log *l, uint64_t incarnation, uint64_t 
 {
 	if (l->incarnation && incarnation != l->incarnation)
 		fatalx("the metadata is another one than this data was written with (incarnation %" PRIx64 ", not %" PRIx64
-		       "): see RECOVERY in shd(8)", incarnation, l->incarnation);
+		       "): see streamhouse-recovery(7)", incarnation, l->incarnation);
 	if (sequence < l->commit_sequence)
-		fatalx("the metadata went back in time (commit %" PRIu64 ", but %" PRIu64 " was seen): see RECOVERY in shd(8)", sequence,
+		fatalx("the metadata went back in time (commit %" PRIu64 ", but %" PRIu64 " was seen): see streamhouse-recovery(7)", sequence,
 			l->commit_sequence);
 	l->incarnation = incarnation;
 }
