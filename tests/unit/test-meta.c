@@ -30,11 +30,11 @@ static int create(struct fixture *f, const char *name, uint32_t partitions, cons
 static void test_topics(void)
 {
 	struct arena a = ARENA_INIT;
-	struct meta_partition *p;
-	struct meta_topic *t;
+	struct meta_partition *p = NULL;
+	struct meta_topic *t = NULL;
 	struct meta_counts c;
-	uint64_t version, before;
-	size_t tn, pn;
+	uint64_t version = 0, before;
+	size_t tn = 0, pn = 0;
 	struct fixture f;
 
 	fixture_init(&f);

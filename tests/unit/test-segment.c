@@ -214,7 +214,7 @@ static void test_longer(void)
 
 static void test_runs(void)
 {
-	struct segment_run runs[3] = {a_run(), a_run(), a_run()}, *back;
+	struct segment_run runs[3] = {a_run(), a_run(), a_run()}, *back = NULL;
 	struct buf b = BUF_INIT(1 << 20), wide = BUF_INIT(1 << 20);
 	struct arena a = ARENA_INIT;
 	size_t count;
