@@ -81,9 +81,10 @@ static int fake_renew(struct fake *f, const struct msg_session_renew *m, struct 
 	static struct buf topics_rows = BUF_INIT(1 << 24), partition_rows = BUF_INIT(1 << 24);
 	struct meta_topic *topics;
 	struct meta_partition *partitions;
+	struct meta_session session;
 	size_t nt, np;
 
-	if (f->meta->driver->session_renew(f->meta, m->session, e) < 0 ||
+	if (f->meta->driver->session_renew(f->meta, m->session, &session, e) < 0 ||
 		f->meta->driver->changes(f->meta, m->version, a, &topics, &nt, &partitions, &np, &r->version, e) < 0)
 		return -1;
 	buf_reset(&topics_rows);
@@ -102,7 +103,8 @@ static int fake_renew(struct fake *f, const struct msg_session_renew *m, struct 
 	}
 	r->topics = (struct bytes){(uint8_t *)topics_rows.data, topics_rows.len};
 	r->partitions = (struct bytes){(uint8_t *)partition_rows.data, partition_rows.len};
-	r->incarnation = 1;
+	r->incarnation = session.incarnation;
+	r->commit_sequence = session.commit_sequence;
 	return 0;
 }
 
