@@ -15,6 +15,8 @@ libsh_libshformat_a_SOURCES = \
 	libsh/format/format_string.h \
 	libsh/format/json_scan.c \
 	libsh/format/json_scan.h \
+	libsh/format/json_write.c \
+	libsh/format/json_write.h \
 	libsh/format/murmur2.c \
 	libsh/format/murmur2.h \
 	libsh/format/ndjson.c \

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the HTTP server: connections and their queues, routing, counters. Handlers include this; others http.h. */
+#ifndef SH_AGENT_HTTP_SERVER_H
+#define SH_AGENT_HTTP_SERVER_H
+
+#include "daemon/agent/http/http.h"
+#include "daemon/agent/http/request.h"
+#include "daemon/agent/http/series.h"
+#include "libsh/base/map.h"
+
+enum {
+	HTTP_PIPELINE_MAX = 64,              /* requests of a connection that are not answered */
+	HTTP_ANSWERS_MAX = 1 << 20,          /* bytes of answers that wait for their turn; then no new requests are read */
+	HTTP_UNACKNOWLEDGED_MAX = 8 << 20,   /* bytes appended and not acknowledged, per connection */
+	HTTP_BODY_MEMORY_MAX = 256 << 20,    /* bodies being collected, all connections together */
+	HTTP_ACK_TIMEOUT_MS = 60000,         /* for the level of durability asked for */
+	HTTP_DRAIN_TIMEOUT_MS = 10000,
+	HTTP_WAIT_MAX_MS = 60000,            /* longest long poll */
+};
+
+struct http_timeouts { /* ms; the first three are settings */
+	int64_t head, body, idle, ack, drain;
+};
+struct http_counters {
+	uint64_t requests, status[6];        /* status[4]: answers 4xx */
+	uint64_t in_bytes, out_bytes;        /* of bodies */
+	uint64_t records_in, record_bytes_in, records_out, record_bytes_out;
+};
+struct http_server {
+	struct role_self *self;
+	struct log *log;
+	struct conn_set set;
+	struct http_timeouts timeouts;
+	struct http_counters counters;
+	struct series series;
+	struct map sticky;                   /* topic id -> struct sticky of produce_partition.c */
+	char *address;                       /* first one that is listened on */
+	size_t large_body_max;
+	bool serving, draining;
+	int64_t started_ms;
+	size_t body_bytes;                   /* being collected */
+	uint32_t requests_open;
+	struct timer drain_timer;
+	struct turn_end drain_check;
+	void (*drained)(void *ctx);
+	void *drained_ctx;
+	int64_t date_second;
+	char date[40];
+};
+struct http_conn {
+	struct conn conn;                    /* first */
+	struct http_server *server;
+	struct list queue;                   /* of struct http_request, in order of arrival */
+	int queued;
+	struct http_request *reading;        /* whose body comes in, the last of the queue */
+	size_t scanned;                      /* of the head that comes in */
+	struct turn_end advance;
+	bool head_begun, no_more, advancing; /* no_more: nothing more is read as a request */
+	bool body_blocked;                   /* the handler used less than it was given */
+	size_t waiting_answers;              /* bytes in answers that wait for their turn */
+	int64_t unacknowledged;
+};
+
+/* server.c */
+struct conn *http_server_attach(struct http_server *s, int fd, struct err *e); /* a connected stream socket, for tests */
+void http_server_free(struct http_server *s);
+void http_conn_advance(struct http_conn *c); /* after an answer was completed or the queue has changed */
+void http_conn_wait_deadline(struct http_conn *c);
+
+/* partition_choice.c */
+void partition_choice_release(struct http_server *s); /* forgets all choices */
+
+/* router.c */
+/* Finds the route and fills in r->route and r->params. -1: 404, 405 (Allow is set), or a path that cannot be decoded. */
+int http_route_find(struct http_request *r, struct err *e);
+
+#endif
