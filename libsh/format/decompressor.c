@@ -16,7 +16,6 @@ enum {
 	GZIP_WINDOW_BITS = 15 + 16,
 	GZIP_FEED_MAX = 1 << 30, /* zlib counts its input in an unsigned int */
 	XERIAL_HEADER_BYTES = 16,
-	XERIAL_BYTES_MIN = 20, /* shorter ones are raw blocks, as librdkafka has it */
 	SNAPPY_RATIO_MAX = 22, /* no element makes more of its bytes than a copy: 64 out of 3 */
 	LZ4_HEADER_BYTES_MIN = 7,
 	LZ4_FLAG_INDEPENDENT = 0x20,
@@ -238,9 +237,11 @@ static int start(struct decompressor *d, struct err *e)
 			return err_set(e, ERR_INTERNAL, "cannot start the gzip decoder");
 		return 0;
 	case CODEC_SNAPPY:
-		d->snappy.framed = d->n > XERIAL_BYTES_MIN && !memcmp(d->in, xerial, sizeof(xerial));
+		/* As the start of a raw block it would be nonsense: 10,626 bytes, the first copied from nowhere. */
+		d->snappy.framed = d->n >= XERIAL_HEADER_BYTES && !memcmp(d->in, xerial, sizeof(xerial));
 		if (d->snappy.framed)
 			d->pos = XERIAL_HEADER_BYTES;
+		d->ended = d->snappy.framed && d->pos == d->n;
 		return 0;
 	case CODEC_LZ4:
 		return start_lz4(d, e);

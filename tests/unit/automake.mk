@@ -79,3 +79,18 @@ check_PROGRAMS += tests/unit/test-segment-build
 TESTS += tests/unit/test-segment-build
 tests_unit_test_segment_build_SOURCES = tests/unit/test-segment-build.c tests/unit/wal_fixture.h tests/unit/tap.h
 tests_unit_test_segment_build_LDADD = $(STORE_LIBS)
+
+check_PROGRAMS += tests/unit/test-compress
+TESTS += tests/unit/test-compress
+tests_unit_test_compress_SOURCES = tests/unit/test-compress.c tests/unit/tap.h
+tests_unit_test_compress_LDADD = $(FORMAT_LIBS)
+
+check_PROGRAMS += tests/unit/test-batch
+TESTS += tests/unit/test-batch
+tests_unit_test_batch_SOURCES = tests/unit/test-batch.c tests/unit/tap.h
+tests_unit_test_batch_LDADD = $(FORMAT_LIBS)
+
+check_PROGRAMS += tests/unit/test-validate
+TESTS += tests/unit/test-validate
+tests_unit_test_validate_SOURCES = tests/unit/test-validate.c tests/unit/tap.h
+tests_unit_test_validate_LDADD = $(FORMAT_LIBS)
