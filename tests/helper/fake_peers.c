@@ -164,7 +164,7 @@ static int fake_meta(struct fake *f, int type, const void *body, void *reply, st
 	case MSG_SESSION_OPEN:
 		if (d->session_open(f->meta, open->slot, &open->slot_id, open->address, open->ttl_ms, &session, e) < 0)
 			return -1;
-		*opened = (struct msg_session_opened){session.session, 1, session.commit_sequence};
+		*opened = (struct msg_session_opened){session.session, session.incarnation, session.commit_sequence};
 		return 0;
 	case MSG_SESSION_RENEW:
 		return fake_renew(f, body, reply, a, e);
