@@ -94,3 +94,14 @@ check_PROGRAMS += tests/unit/test-validate
 TESTS += tests/unit/test-validate
 tests_unit_test_validate_SOURCES = tests/unit/test-validate.c tests/unit/tap.h
 tests_unit_test_validate_LDADD = $(FORMAT_LIBS)
+
+check_PROGRAMS += tests/unit/test-cache
+TESTS += tests/unit/test-cache
+tests_unit_test_cache_SOURCES = tests/unit/test-cache.c tests/unit/tap.h
+tests_unit_test_cache_LDADD = daemon/store/libshstorerole.a libsh/libshstore.a libsh/libshbase.a
+
+check_PROGRAMS += tests/unit/test-fetch
+TESTS += tests/unit/test-fetch
+tests_unit_test_fetch_SOURCES = tests/unit/test-fetch.c tests/unit/tap.h
+tests_unit_test_fetch_LDADD = daemon/store/libshstorerole.a daemon/libshdaemon.a libsh/libshstore.a \
+	libsh/libshrun.a libsh/libshformat.a libsh/libshbase.a
