@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * shd-janitor: deletes objects that the metadata calls dead. A round: ask meta for names older than the grace period, have the store
- * remove each, tell meta that it is gone. One call is on its way at a time; between rounds there is only a timer.
+ * shd-janitor: deletes objects that the metadata calls dead. A round: ask meta for names older than the grace
+ * period, have the store remove each, tell meta that it is gone. One call is on its way at a time; between
+ * rounds there is only a timer.
  *
- * It decides nothing. What could not be listed or removed stays dead in the metadata and is tried in a later round, with
- * pauses that double; a round ends at once when a peer is away.
+ * It decides nothing. What could not be listed or removed stays dead in the metadata and is tried in a later
+ * round, with pauses that double; a round ends at once when a peer is away.
  */
 #include <string.h>
 #include "daemon/role.h"
 #include "libsh/base/log.h"
 
 enum {
-	NAMES_MAX = 1000,        /* of one round */
+	NAMES_MAX = 1000, /* of one round */
 	CALL_TIMEOUT_MS = 60000,
-	SOON_MS = 1000,          /* next round when there is more to do */
+	SOON_MS = 1000, /* next round when there is more to do */
 	PAUSE_MAX_MS = 3600000,
 };
 
@@ -21,13 +22,13 @@ struct janitor {
 	struct role_self *self;
 	struct timer timer;
 	struct peer_call_handle *call;
-	struct arena arena;      /* the round's names */
+	struct arena arena; /* the round's names */
 	struct bytes names;
-	size_t position;         /* in names */
-	const char *name;        /* in work */
+	size_t position;          /* in names */
+	const char *name;         /* in work */
 	uint64_t removed, failed; /* in this round */
 	bool more;
-	int64_t pause_ms;        /* after failures; 0: none */
+	int64_t pause_ms; /* after failures; 0: none */
 };
 
 /* The program has one role; role.h hands its callbacks no pointer of ours. */
@@ -96,7 +97,8 @@ static void removed(void *ctx, const void *reply, struct chan_message *message, 
 	(void)message;
 	j->call = NULL;
 	if (!e) {
-		j->call = peer_call(j->self, ROLE_META, 0, MSG_GARBAGE_DONE, &body, NULL, 0, CALL_TIMEOUT_MS, done, j);
+		j->call = peer_call(
+			j->self, ROLE_META, 0, MSG_GARBAGE_DONE, &body, NULL, 0, CALL_TIMEOUT_MS, done, j);
 		return;
 	}
 	failed(j, "removing an object", e);
@@ -120,7 +122,8 @@ static void next_name(struct janitor *j)
 		return;
 	}
 	j->name = body.name = row.name;
-	j->call = peer_call(j->self, ROLE_STORE, 0, MSG_OBJECT_REMOVE, &body, NULL, 0, CALL_TIMEOUT_MS, removed, j);
+	j->call = peer_call(
+		j->self, ROLE_STORE, 0, MSG_OBJECT_REMOVE, &body, NULL, 0, CALL_TIMEOUT_MS, removed, j);
 }
 
 static void listed(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
@@ -135,7 +138,8 @@ static void listed(void *ctx, const void *reply, struct chan_message *message, c
 		round_end(j);
 		return;
 	}
-	j->names = (struct bytes){arena_dup(&j->arena, names->names.data, names->names.len), names->names.len};
+	j->names = (struct bytes){
+		arena_dup(&j->arena, names->names.data, names->names.len), names->names.len};
 	j->more = names->more;
 	next_name(j);
 }
@@ -143,12 +147,14 @@ static void listed(void *ctx, const void *reply, struct chan_message *message, c
 static void round_begin(void *ctx)
 {
 	struct janitor *j = ctx;
-	struct msg_garbage_list body = {.grace_ms = settings_number(j->self->settings, "object.grace"), .max = NAMES_MAX};
+	struct msg_garbage_list body = {
+		.grace_ms = settings_number(j->self->settings, "object.grace"), .max = NAMES_MAX};
 
 	j->removed = j->failed = 0;
 	j->more = false;
 	j->position = 0;
-	j->call = peer_call(j->self, ROLE_META, 0, MSG_GARBAGE_LIST, &body, NULL, 0, CALL_TIMEOUT_MS, listed, j);
+	j->call = peer_call(
+		j->self, ROLE_META, 0, MSG_GARBAGE_LIST, &body, NULL, 0, CALL_TIMEOUT_MS, listed, j);
 }
 
 static void janitor_start(struct role_self *self)

@@ -16,8 +16,9 @@ static void note_renewal(struct meta_role *r, const struct meta_session *s)
 	int64_t now_ms = clock_boot_ms();
 
 	if (n->session == s->session && now_ms - n->renewed_ms > s->ttl_ms)
-		log_warn("session %llu of slot %u was renewed after %lld ms, its time to live is %lld ms", (unsigned long long)s->session,
-			s->slot, (long long)(now_ms - n->renewed_ms), (long long)s->ttl_ms);
+		log_warn("session %llu of slot %u was renewed after %lld ms, its time to live is %lld ms",
+			(unsigned long long)s->session, s->slot, (long long)(now_ms - n->renewed_ms),
+			(long long)s->ttl_ms);
 	n->session = s->session;
 	n->renewed_ms = now_ms;
 }
@@ -40,23 +41,34 @@ static int handle_session_open(struct meta_role *r, const void *body, void *repl
 
 static int add_topic(struct buf *out, const struct meta_topic *t)
 {
-	struct msg_topic_row row = {.id = t->id, .name = t->name, .partitions = t->partitions,
-		.replication_factor = t->replication_factor, .config = t->config, .created_ms = t->created_ms, .deleted = t->deleted};
+	struct msg_topic_row row = {.id = t->id,
+		.name = t->name,
+		.partitions = t->partitions,
+		.replication_factor = t->replication_factor,
+		.config = t->config,
+		.created_ms = t->created_ms,
+		.deleted = t->deleted};
 
 	return pack_row_write(out, msg_topic_row_fields, &row);
 }
 
 static int add_partition(struct buf *out, const struct meta_partition *p)
 {
-	struct msg_partition_row row = {.topic = p->topic, .partition = p->partition, .slot = p->slot, .epoch = p->epoch,
-		.log_start = p->log_start, .flushed_end = p->flushed_end, .records = p->records, .bytes = p->bytes};
+	struct msg_partition_row row = {.topic = p->topic,
+		.partition = p->partition,
+		.slot = p->slot,
+		.epoch = p->epoch,
+		.log_start = p->log_start,
+		.flushed_end = p->flushed_end,
+		.records = p->records,
+		.bytes = p->bytes};
 
 	return pack_row_write(out, msg_partition_row_fields, &row);
 }
 
 /* Rows of whole changes, in order of version, until there is enough for one answer. */
-static int pack_changes(struct meta_role *r, uint64_t since, struct msg_session_renewed *out, struct buf *topics,
-	struct buf *partitions, struct err *e)
+static int pack_changes(struct meta_role *r, uint64_t since, struct msg_session_renewed *out,
+	struct buf *topics, struct buf *partitions, struct err *e)
 {
 	struct arena a = ARENA_INIT;
 	struct meta_topic *t;
@@ -77,7 +89,8 @@ static int pack_changes(struct meta_role *r, uint64_t since, struct msg_session_
 			add_partition(partitions, &p[pi]);
 	}
 	if (topics->overflow || partitions->overflow) {
-		err_set(e, ERR_TOO_LARGE, "the change with version %llu does not fit into a message", (unsigned long long)version);
+		err_set(e, ERR_TOO_LARGE, "the change with version %llu does not fit into a message",
+			(unsigned long long)version);
 		goto out;
 	}
 	out->flags = ti < tn || pi < pn ? FLAG_MORE : 0;
@@ -103,7 +116,8 @@ static int handle_session_renew(struct meta_role *r, const void *body, void *rep
 	out->commit_sequence = s.commit_sequence;
 	if (pack_changes(r, m->version, out, &topics, &partitions, e) == 0) {
 		out->topics = (struct bytes){arena_dup(&r->turn.arena, topics.data, topics.len), topics.len};
-		out->partitions = (struct bytes){arena_dup(&r->turn.arena, partitions.data, partitions.len), partitions.len};
+		out->partitions = (struct bytes){
+			arena_dup(&r->turn.arena, partitions.data, partitions.len), partitions.len};
 		result = 0;
 	}
 	buf_release(&topics);
@@ -125,7 +139,9 @@ static int handle_topic_create(struct meta_role *r, const void *body, void *repl
 {
 	const struct msg_topic_create *m = body;
 	struct msg_topic_created *out = reply;
-	struct meta_topic t = {.name = m->name, .partitions = m->partitions, .replication_factor = m->replication_factor,
+	struct meta_topic t = {.name = m->name,
+		.partitions = m->partitions,
+		.replication_factor = m->replication_factor,
 		.config = m->config};
 
 	if (r->meta->driver->topic_create(r->meta, &t, e) < 0)
@@ -166,8 +182,13 @@ static int handle_meta_status(struct meta_role *r, const void *body, void *reply
 	(void)body;
 	if (r->meta->driver->counts(r->meta, &c, e) < 0)
 		return -1;
-	*out = (struct msg_meta_status){.topics = c.topics, .partitions = c.partitions, .live_objects = c.live_objects,
-		.live_bytes = c.live_bytes, .pending_objects = c.pending_objects, .dead_objects = c.dead_objects, .records = c.records,
+	*out = (struct msg_meta_status){.topics = c.topics,
+		.partitions = c.partitions,
+		.live_objects = c.live_objects,
+		.live_bytes = c.live_bytes,
+		.pending_objects = c.pending_objects,
+		.dead_objects = c.dead_objects,
+		.records = c.records,
 		.url = settings_string(r->self->settings, "meta.url")};
 	return 0;
 }
@@ -179,7 +200,8 @@ static const char *name_object(struct arena *a, const struct uuid *id, uint64_t 
 {
 	char text[UUID_TEXT_BYTES];
 
-	return arena_printf(a, "segments/%02x/%016llx-%s", id->b[15], (unsigned long long)incarnation, uuid_format(id, text));
+	return arena_printf(a, "segments/%02x/%016llx-%s", id->b[15], (unsigned long long)incarnation,
+		uuid_format(id, text));
 }
 
 static int handle_segment_intent(struct meta_role *r, const void *body, void *reply, struct err *e)
@@ -192,7 +214,8 @@ static int handle_segment_intent(struct meta_role *r, const void *body, void *re
 		return -1;
 	out->object = name_object(&r->turn.arena, &m->object, s.incarnation);
 	out->incarnation = s.incarnation;
-	return r->meta->driver->intent(r->meta, m->session, &m->object, out->object, &out->number, &out->newest_committed, e);
+	return r->meta->driver->intent(
+		r->meta, m->session, &m->object, out->object, &out->number, &out->newest_committed, e);
 }
 
 static int handle_segment_commit(struct meta_role *r, const void *body, void *reply, struct err *e)
@@ -209,7 +232,8 @@ static int handle_segment_commit(struct meta_role *r, const void *body, void *re
 	if (segment_runs_decode(m->runs.data, m->runs.len, a, &runs, &count, e) < 0)
 		return -1;
 	verdicts = arena_alloc(a, (count + 1) * sizeof(*verdicts));
-	if (r->meta->driver->segment_commit(r->meta, m->session, &o, runs, count, verdicts, &out->commit_sequence, e) < 0)
+	if (r->meta->driver->segment_commit(
+		    r->meta, m->session, &o, runs, count, verdicts, &out->commit_sequence, e) < 0)
 		return -1;
 	bytes = arena_alloc(a, count + 1);
 	for (size_t i = 0; i < count; i++)
@@ -228,8 +252,8 @@ static int handle_run_find(struct meta_role *r, const void *body, void *reply, s
 	struct err why = ERR_INIT;
 	struct meta_object o;
 
-	if (r->meta->driver->run_find(r->meta, &m->topic, m->partition, m->by_timestamp, m->value, m->from_offset, a, &o, &found,
-		&why) < 0) {
+	if (r->meta->driver->run_find(r->meta, &m->topic, m->partition, m->by_timestamp, m->value,
+		    m->from_offset, a, &o, &found, &why) < 0) {
 		*e = why;
 		return why.code == ERR_NOT_FOUND ? 0 : -1; /* found stays 0 */
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of shd-meta: it opens the database (making or migrating it), says ready, serves, and closes it when drained. When it
- * dies in the middle, the transaction of that turn is undone, and those who asked ask again.
+ * The life of shd-meta: it opens the database (making or migrating it), says ready, serves, and closes it
+ * when drained. When it dies in the middle, the transaction of that turn is undone, and those who asked ask
+ * again.
  */
 #include "daemon/meta/meta.h"
 #include "libsh/base/log.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * shd-meta: the process that holds the one handle on the metadata. One thread; the database is called directly.
+ * shd-meta: the process that holds the one handle on the metadata. One thread; the database is called
+ * directly.
  *
  *   meta.c      its life: opens the database, hands requests to their handlers, closes when drained
  *   turn.c      all requests of one turn of the loop share a transaction; answers go out when it is on disk
@@ -14,9 +15,9 @@
 #include "libsh/store/meta.h"
 
 enum {
-	TURN_ANSWERS_MAX = 1024,       /* of one transaction */
-	TURN_BYTES_MAX = 32 << 20,     /* memory of their bodies */
-	CHANGES_BYTES = 4 << 20,       /* rows in one SESSION_RENEWED; one change may be larger, it is never cut */
+	TURN_ANSWERS_MAX = 1024,   /* of one transaction */
+	TURN_BYTES_MAX = 32 << 20, /* memory of their bodies */
+	CHANGES_BYTES = 4 << 20, /* rows in one SESSION_RENEWED; one change may be larger, it is never cut */
 	AGENTS_MAX = 64,
 	NOTICE_TIMEOUT_MS = 10000,
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * META_CHANGED: after a transaction that changed topics each agent is told the new version; it then renews its session, which brings the
- * rows. One notice to an agent is on its way at a time; what changed meanwhile follows. A lost one does no harm,
- * since agents renew regularly anyway.
+ * META_CHANGED: after a transaction that changed topics each agent is told the new version; it then renews
+ * its session, which brings the rows. One notice to an agent is on its way at a time; what changed meanwhile
+ * follows. A lost one does no harm, since agents renew regularly anyway.
  */
 #include "daemon/meta/meta.h"
 
@@ -28,7 +28,8 @@ static void tell(struct notice *n)
 		return;
 	n->on_its_way = true;
 	n->told = r->version;
-	peer_call(r->self, ROLE_AGENT, n->agent, MSG_META_CHANGED, &body, NULL, 0, NOTICE_TIMEOUT_MS, told, n);
+	peer_call(
+		r->self, ROLE_AGENT, n->agent, MSG_META_CHANGED, &body, NULL, 0, NOTICE_TIMEOUT_MS, told, n);
 }
 
 void notice_wired(struct meta_role *r, uint32_t agent)
@@ -49,7 +50,8 @@ static uint64_t current_version(struct meta_role *r)
 	size_t topic_count, partition_count;
 	uint64_t version = r->version;
 
-	if (r->meta->driver->changes(r->meta, UINT64_MAX, &a, &topics, &topic_count, &partitions, &partition_count, &version, NULL) < 0)
+	if (r->meta->driver->changes(r->meta, UINT64_MAX, &a, &topics, &topic_count, &partitions,
+		    &partition_count, &version, NULL) < 0)
 		version = r->version;
 	arena_release(&a);
 	return version;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Group commit. The first request of a turn that changes something opens a transaction; all that follow in the turn, reads as well,
- * are handled inside, and their answers wait until it is on disk. When it cannot be committed, none of them has
- * happened as far as we know, and each of them hears why. Reads outside of a transaction are answered at once.
+ * Group commit. The first request of a turn that changes something opens a transaction; all that follow in
+ * the turn, reads as well, are handled inside, and their answers wait until it is on disk. When it cannot be
+ * committed, none of them has happened as far as we know, and each of them hears why. Reads outside of a
+ * transaction are answered at once.
  */
-#include <string.h>
 #include "daemon/meta/meta.h"
 #include "libsh/base/log.h"
 
@@ -23,8 +23,8 @@ void turn_finish(struct meta_role *r)
 
 	loop_turn_end_cancel(&t->end);
 	if (t->transaction && r->meta->driver->commit(r->meta, &failed) < 0)
-		log_error("metadata of %zu requests could not be committed: %s%s%s", t->count, failed.text, *failed.hint ? "; " : "",
-			failed.hint);
+		log_error("metadata of %zu requests could not be committed: %s%s%s", t->count, failed.text,
+			*failed.hint ? "; " : "", failed.hint);
 	t->transaction = false;
 	for (size_t i = 0; i < t->count; i++) {
 		if (failed.code && !t->answers[i].error)

@@ -39,13 +39,15 @@ int meta_topic_name_check(const char *name, struct err *e)
 	if (length == 0)
 		return err_set(e, ERR_INVALID_ARGUMENT, "the topic's name is empty");
 	if (length > META_TOPIC_NAME_MAX)
-		return err_set(e, ERR_INVALID_ARGUMENT, "the topic's name has %zu characters; at most %d are allowed", length,
+		return err_set(e, ERR_INVALID_ARGUMENT,
+			"the topic's name has %zu characters; at most %d are allowed", length,
 			META_TOPIC_NAME_MAX);
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return err_set(e, ERR_INVALID_ARGUMENT, "\"%s\" cannot be the name of a topic", name);
 	good = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
 	if (good != length) {
-		err_set(e, ERR_INVALID_ARGUMENT, "the topic's name has a character at position %zu that is not allowed", good + 1);
+		err_set(e, ERR_INVALID_ARGUMENT,
+			"the topic's name has a character at position %zu that is not allowed", good + 1);
 		return err_hint(e, "use letters, digits, '.', '_' and '-'");
 	}
 	return 0;
@@ -63,7 +65,8 @@ static json_t *parse_object(const char *text, struct err *e)
 	object = json_loads(text, JSON_REJECT_DUPLICATES, &error);
 	if (json_is_object(object))
 		return object;
-	err_set(e, ERR_INVALID_ARGUMENT, "the topic's config is not a JSON object%s%s", object ? "" : ": ", object ? "" : error.text);
+	err_set(e, ERR_INVALID_ARGUMENT, "the topic's config is not a JSON object%s%s", object ? "" : ": ",
+		object ? "" : error.text);
 	json_decref(object);
 	return NULL;
 }
@@ -94,7 +97,8 @@ char *meta_config_merge(const char *config, const char *changes, struct err *e)
 	if (!text)
 		err_set(e, ERR_INTERNAL, "the topic's config could not be written");
 	else if (strlen(text) > META_CONFIG_MAX) {
-		err_set(e, ERR_TOO_LARGE, "the topic's config would have more than %d bytes", META_CONFIG_MAX);
+		err_set(e, ERR_TOO_LARGE, "the topic's config would have more than %d bytes",
+			META_CONFIG_MAX);
 		mem_free(text);
 		text = NULL;
 	}

@@ -2,14 +2,14 @@
 /*
  * Metadata in SQLite: opening, statements, transactions.
  *
- * The writer uses WAL mode with synchronous=FULL: a transaction is on disk when commit() returns. At every open the WAL is
- * checkpointed: after a crash or a failed sync the kernel may show bytes that never reached the disk, and the
- * checkpoint writes and syncs what was found before anything is built on it. When a commit fails the handle is closed and
- * opened again for the same reason.
+ * The writer uses WAL mode with synchronous=FULL: a transaction is on disk when commit() returns. At every
+ * open the WAL is checkpointed: after a crash or a failed sync the kernel may show bytes that never reached
+ * the disk, and the checkpoint writes and syncs what was found before anything is built on it. When a commit
+ * fails the handle is closed and opened again for the same reason.
  *
- * Read-only handles hold one snapshot. While a WAL is there they share it with shd (or read it alone after a crash) and write
- * nothing, not even the shared index. Without a WAL the file alone is complete; it is read without locks, and every
- * call checks afterwards that nobody has touched it.
+ * Read-only handles hold one snapshot. While a WAL is there they share it with shd (or read it alone after a
+ * crash) and write nothing, not even the shared index. Without a WAL the file alone is complete; it is read
+ * without locks, and every call checks afterwards that nobody has touched it.
  */
 #include <errno.h>
 #include <string.h>
@@ -56,8 +56,8 @@ int meta_sqlite_error(sqlite3 *db, const char *path, struct err *e, const char *
 	int code = db ? sqlite3_extended_errcode(db) : SQLITE_NOMEM;
 	int number = db ? sqlite3_system_errno(db) : 0;
 
-	err_set(e, error_code(code), "metadata %s: %s: %s%s%s", path, doing, db ? sqlite3_errmsg(db) : "no handle",
-		number ? ": " : "", number ? strerror(number) : "");
+	err_set(e, error_code(code), "metadata %s: %s: %s%s%s", path, doing,
+		db ? sqlite3_errmsg(db) : "no handle", number ? ": " : "", number ? strerror(number) : "");
 	if (error_code(code) == ERR_CORRUPT)
 		err_hint(e, "stop shd and restore the file from a backup; keep the damaged one");
 	return -1;
@@ -122,18 +122,21 @@ static int open_read_only(struct meta_sqlite *m, struct err *e)
 	if (stat(m->path, &m->quiet_stat) < 0)
 		return err_sys(e, ERR_IO, "cannot look at %s", m->path);
 	uri = path_uri(m->path, m->quiet ? "mode=ro&immutable=1" : "mode=ro&readonly_shm=1");
-	code = sqlite3_open_v2(uri, &m->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
+	code = sqlite3_open_v2(
+		uri, &m->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
 	mem_free(uri);
 	return code == SQLITE_OK ? 0 : meta_sqlite_error(m->db, m->path, e, "opening it");
 }
 
 static int pragmas(struct meta_sqlite *m, const char *sql, struct err *e)
 {
-	return sqlite3_exec(m->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 :
-		meta_sqlite_error(m->db, m->path, e, "preparing it");
+	return sqlite3_exec(m->db, sql, NULL, NULL, NULL) == SQLITE_OK ?
+		       0 :
+		       meta_sqlite_error(m->db, m->path, e, "preparing it");
 }
 
-/* An offline reader may keep the WAL from being emptied, not from being copied and synced: SQLITE_BUSY is fine. */
+/* An offline reader may keep the WAL from being emptied, not from being copied and synced: SQLITE_BUSY is
+ * fine. */
 static int checkpoint(struct meta_sqlite *m, struct err *e)
 {
 	int code;
@@ -141,7 +144,9 @@ static int checkpoint(struct meta_sqlite *m, struct err *e)
 	sqlite3_busy_timeout(m->db, CHECKPOINT_BUSY_MS);
 	code = sqlite3_wal_checkpoint_v2(m->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	sqlite3_busy_timeout(m->db, BUSY_MS);
-	return code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY ? 0 : meta_sqlite_error(m->db, m->path, e, "checkpoint");
+	return code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY ?
+		       0 :
+		       meta_sqlite_error(m->db, m->path, e, "checkpoint");
 }
 
 static int open_read_write(struct meta_sqlite *m, struct err *e)
@@ -150,9 +155,9 @@ static int open_read_write(struct meta_sqlite *m, struct err *e)
 		return meta_sqlite_error(m->db, m->path, e, "opening it");
 	sqlite3_busy_timeout(m->db, BUSY_MS);
 	if (pragmas(m, "PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL", e) < 0 ||
-	    meta_sqlite_schema_migrate(m->db, m->path, false, meta_sqlite_schema_migrations,
-		    meta_sqlite_schema_migration_count, e) < 0 ||
-	    pragmas(m, "PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864", e) < 0)
+		meta_sqlite_schema_migrate(m->db, m->path, false, meta_sqlite_schema_migrations,
+			meta_sqlite_schema_migration_count, e) < 0 ||
+		pragmas(m, "PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864", e) < 0)
 		return -1;
 	return checkpoint(m, e);
 }
@@ -170,10 +175,15 @@ static int open_database(struct meta_sqlite *m, struct err *e)
 	if (there == 0 && meta_sqlite_schema_create(m->path, e) < 0)
 		return -1;
 	if ((m->read_only ? open_read_only(m, e) : open_read_write(m, e)) < 0 ||
-	    pragmas(m, "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY", e) < 0)
+		pragmas(m,
+			"PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = "
+			"MEMORY",
+			e) < 0)
 		goto fail;
-	if (m->read_only && (pragmas(m, "BEGIN", e) < 0 || meta_sqlite_schema_migrate(m->db, m->path, true,
-		meta_sqlite_schema_migrations, meta_sqlite_schema_migration_count, e) < 0))
+	if (m->read_only &&
+		(pragmas(m, "BEGIN", e) < 0 ||
+			meta_sqlite_schema_migrate(m->db, m->path, true, meta_sqlite_schema_migrations,
+				meta_sqlite_schema_migration_count, e) < 0))
 		goto fail;
 	if (meta_sqlite_read_end(m, meta_sqlite_memory_load(m, e), e) == 0)
 		return 0;
@@ -206,7 +216,8 @@ static int bind_one(sqlite3_stmt *s, int index, char type, va_list *ap)
 	return SQLITE_MISUSE;
 }
 
-static sqlite3_stmt *bind_list(struct meta_sqlite *m, enum meta_sqlite_sql which, struct err *e, const char *types, va_list *ap)
+static sqlite3_stmt *bind_list(
+	struct meta_sqlite *m, enum meta_sqlite_sql which, struct err *e, const char *types, va_list *ap)
 {
 	sqlite3_stmt **s = &m->statements[which];
 
@@ -214,7 +225,8 @@ static sqlite3_stmt *bind_list(struct meta_sqlite *m, enum meta_sqlite_sql which
 		err_set(e, ERR_UNAVAILABLE, "metadata %s is not open after an earlier failure", m->path);
 		return NULL;
 	}
-	if (!*s && sqlite3_prepare_v3(m->db, statement_text[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL) != SQLITE_OK) {
+	if (!*s && sqlite3_prepare_v3(m->db, statement_text[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL) !=
+			   SQLITE_OK) {
 		meta_sqlite_error(m->db, m->path, e, "preparing a statement");
 		return NULL;
 	}
@@ -226,7 +238,8 @@ static sqlite3_stmt *bind_list(struct meta_sqlite *m, enum meta_sqlite_sql which
 	return *s;
 }
 
-sqlite3_stmt *meta_sqlite_bind(struct meta_sqlite *m, enum meta_sqlite_sql which, struct err *e, const char *types, ...)
+sqlite3_stmt *meta_sqlite_bind(
+	struct meta_sqlite *m, enum meta_sqlite_sql which, struct err *e, const char *types, ...)
 {
 	sqlite3_stmt *s;
 	va_list ap;
@@ -309,7 +322,8 @@ static int write_state(struct meta_sqlite *m, struct err *e)
 	if (!m->state_changed)
 		return 0;
 	return meta_sqlite_run(m, SQL_STATE_WRITE, e, "iiiiii", (int64_t)g->version, (int64_t)g->session,
-		(int64_t)g->commit_sequence, g->producer_id, (int64_t)g->live_objects, (int64_t)g->live_bytes);
+		(int64_t)g->commit_sequence, g->producer_id, (int64_t)g->live_objects,
+		(int64_t)g->live_bytes);
 }
 
 static void transaction_rollback(struct meta *base)
@@ -328,7 +342,8 @@ static int transaction_commit(struct meta *base, struct err *e)
 	if (!m->in_transaction)
 		return err_set(e, ERR_INTERNAL, "there is no transaction to commit");
 	if (m->lost || sqlite3_get_autocommit(m->db)) {
-		err_set(e, ERR_UNAVAILABLE, "metadata %s: an earlier failure has undone this transaction", m->path);
+		err_set(e, ERR_UNAVAILABLE, "metadata %s: an earlier failure has undone this transaction",
+			m->path);
 		goto fail;
 	}
 	if (write_state(m, e) < 0)
@@ -354,7 +369,8 @@ int meta_sqlite_change_begin(struct meta_sqlite *m, struct err *e)
 	if (!m->in_transaction)
 		return err_set(e, ERR_INTERNAL, "a change needs meta_begin()");
 	if (m->lost)
-		return err_set(e, ERR_UNAVAILABLE, "metadata %s: an earlier failure has undone this transaction", m->path);
+		return err_set(e, ERR_UNAVAILABLE,
+			"metadata %s: an earlier failure has undone this transaction", m->path);
 	if (meta_sqlite_run(m, SQL_SAVEPOINT, e, "") < 0) {
 		m->lost = true;
 		return -1;
@@ -376,7 +392,7 @@ int meta_sqlite_change_end(struct meta_sqlite *m, int result, struct err *e)
 	m->state_changed = m->saved_changed;
 	/* Some failures make SQLite undo the whole transaction. */
 	if (sqlite3_get_autocommit(m->db) || meta_sqlite_run(m, SQL_ROLLBACK_TO, NULL, "") < 0 ||
-	    meta_sqlite_run(m, SQL_RELEASE, NULL, "") < 0)
+		meta_sqlite_run(m, SQL_RELEASE, NULL, "") < 0)
 		m->lost = true;
 	return -1;
 }
@@ -393,9 +409,10 @@ int meta_sqlite_read_end(struct meta_sqlite *m, int result, struct err *e)
 
 	if (!m->quiet)
 		return result;
-	if (stat(m->path, &now) == 0 && now.st_ino == m->quiet_stat.st_ino && now.st_size == m->quiet_stat.st_size &&
-	    now.st_mtim.tv_sec == m->quiet_stat.st_mtim.tv_sec && now.st_mtim.tv_nsec == m->quiet_stat.st_mtim.tv_nsec &&
-	    !(file_there(m->path, "-wal", &bytes) && bytes > 0))
+	if (stat(m->path, &now) == 0 && now.st_ino == m->quiet_stat.st_ino &&
+		now.st_size == m->quiet_stat.st_size && now.st_mtim.tv_sec == m->quiet_stat.st_mtim.tv_sec &&
+		now.st_mtim.tv_nsec == m->quiet_stat.st_mtim.tv_nsec &&
+		!(file_there(m->path, "-wal", &bytes) && bytes > 0))
 		return result;
 	err_set(e, ERR_UNAVAILABLE, "shd has opened %s while it was read", m->path);
 	return err_hint(e, "try again");
@@ -408,7 +425,8 @@ static int producer_ids(struct meta *base, uint32_t count, int64_t *first, struc
 	struct meta_sqlite *m = meta_sqlite_of(base);
 
 	if (count < 1 || count > 1000000)
-		return err_set(e, ERR_INVALID_ARGUMENT, "%u producer ids at once; 1 to 1000000 can be had", count);
+		return err_set(
+			e, ERR_INVALID_ARGUMENT, "%u producer ids at once; 1 to 1000000 can be had", count);
 	if (meta_sqlite_change_begin(m, e) < 0)
 		return -1;
 	if (m->state.producer_id > INT64_MAX - count)
@@ -449,7 +467,8 @@ static int counts(struct meta *base, struct meta_counts *c, struct err *e)
 		for (uint32_t p = 0; p < t->partition_count; p++)
 			c->records += t->partitions[p].records;
 	}
-	return meta_sqlite_read_end(m, count_rows(m, meta_sqlite_bind(m, SQL_DEAD_COUNT, e, ""), &c->dead_objects, e), e);
+	return meta_sqlite_read_end(
+		m, count_rows(m, meta_sqlite_bind(m, SQL_DEAD_COUNT, e, ""), &c->dead_objects, e), e);
 }
 
 static void handle_free(struct meta *base)

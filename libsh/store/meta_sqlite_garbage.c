@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From live and pending to dead to gone, in bounded steps. Dead comes first, in a transaction of its own; the object is deleted
- * a grace period later, and its row last. Nothing goes because it could not be read.
+ * From live and pending to dead to gone, in bounded steps. Dead comes first, in a transaction of its own; the
+ * object is deleted a grace period later, and its row last. Nothing goes because it could not be read.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +19,8 @@ int meta_sqlite_garbage_dies(struct meta_sqlite *m, int64_t number, uint64_t byt
 }
 
 /*
- * Pending rows of sessions that are over for longer than the grace period. The store may still be writing the object of one
- * that ended just now; a commit can then no longer follow, but the bytes would stay behind.
+ * Pending rows of sessions that are over for longer than the grace period. The store may still be writing the
+ * object of one that ended just now; a commit can then no longer follow, but the bytes would stay behind.
  */
 static int give_up_pending(struct meta_sqlite *m, int64_t now_ms, int64_t grace_ms, struct err *e)
 {
@@ -60,7 +60,8 @@ static int bury_young(struct meta_sqlite *m, struct err *e)
 
 	for (size_t i = 0; i < k->young_count; i++) {
 		unwanted[i] = !young_is_wanted(m, k->young[i]);
-		if (unwanted[i] && meta_sqlite_garbage_dies(m, k->young[i]->number, k->young[i]->object.bytes, e) < 0)
+		if (unwanted[i] &&
+			meta_sqlite_garbage_dies(m, k->young[i]->number, k->young[i]->object.bytes, e) < 0)
 			return -1;
 	}
 	for (size_t i = 0; i < k->young_count; i++) {
@@ -95,8 +96,9 @@ static int read_pages(struct meta_sqlite *m, int64_t topic, struct swept *w, str
 		int64_t *objects;
 		size_t count;
 
-		if (meta_sqlite_page_decode(m, sqlite3_column_blob(s, 1), sqlite3_column_bytes(s, 1), &a, &objects, &runs, &count, e) < 0 ||
-		    count > PAGE_RUNS_MAX) {
+		if (meta_sqlite_page_decode(m, sqlite3_column_blob(s, 1), sqlite3_column_bytes(s, 1), &a,
+			    &objects, &runs, &count, e) < 0 ||
+			count > PAGE_RUNS_MAX) {
 			sqlite3_reset(s);
 			more = -1;
 			break;
@@ -127,7 +129,9 @@ static int less_living(struct meta_sqlite *m, int64_t number, int64_t runs, stru
 	if (!s || (more = meta_sqlite_step(m, s, e)) < 0)
 		return -1;
 	if (more == 0)
-		return err_set(e, ERR_CORRUPT, "metadata %s: runs lead to object number %lld, which is not there", m->path, (long long)number);
+		return err_set(e, ERR_CORRUPT,
+			"metadata %s: runs lead to object number %lld, which is not there", m->path,
+			(long long)number);
 	living = sqlite3_column_int64(s, 0);
 	bytes = sqlite3_column_int64(s, 1);
 	if (meta_sqlite_step(m, s, e) != 0) /* to its end: only then is it done */
@@ -176,8 +180,8 @@ static int sweep_topic(struct meta_sqlite *m, struct err *e)
 
 /* ---- the list ---- */
 
-static int list_dead(struct meta_sqlite *m, int64_t until_ms, size_t max, struct arena *a, const char ***names, size_t *count,
-	struct err *e)
+static int list_dead(struct meta_sqlite *m, int64_t until_ms, size_t max, struct arena *a,
+	const char ***names, size_t *count, struct err *e)
 {
 	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_DEAD_LIST, e, "ii", until_ms, (int64_t)max);
 	int more = -1;
@@ -189,19 +193,21 @@ static int list_dead(struct meta_sqlite *m, int64_t until_ms, size_t max, struct
 	return more;
 }
 
-int meta_sqlite_garbage_sweep(struct meta *base, int64_t grace_ms, size_t max, struct arena *a, const char ***names, size_t *count,
-	struct err *e)
+int meta_sqlite_garbage_sweep(struct meta *base, int64_t grace_ms, size_t max, struct arena *a,
+	const char ***names, size_t *count, struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
 	int64_t now_ms = clock_real_ms();
 	int more = -1;
 
 	if (grace_ms < 0 || max < 1 || max > 10000)
-		return err_set(e, ERR_INVALID_ARGUMENT, "garbage older than %lld ms, %zu at once, cannot be listed", (long long)grace_ms, max);
+		return err_set(e, ERR_INVALID_ARGUMENT,
+			"garbage older than %lld ms, %zu at once, cannot be listed", (long long)grace_ms,
+			max);
 	if (meta_sqlite_change_begin(m, e) < 0)
 		return -1;
 	if (give_up_pending(m, now_ms, grace_ms, e) == 0 && (more = sweep_topic(m, e)) >= 0 &&
-	    (list_dead(m, now_ms - grace_ms, max, a, names, count, e) < 0 || bury_young(m, e) < 0))
+		(list_dead(m, now_ms - grace_ms, max, a, names, count, e) < 0 || bury_young(m, e) < 0))
 		more = -1;
 	for (size_t i = 0; more >= 0 && i < m->known.slot_count; i++)
 		m->known.slots[i].pending -= m->known.slots[i].given_up;

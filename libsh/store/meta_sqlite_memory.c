@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the driver keeps in memory: living topics with the ends of their partitions, slots, and the young segments. It is read
- * once at open. The end of a partition is the end of its newest page, or where it begins, and then of its young runs,
- * each of which must continue where the one before ended.
+ * What the driver keeps in memory: living topics with the ends of their partitions, slots, and the young
+ * segments. It is read once at open. The end of a partition is the end of its newest page, or where it
+ * begins, and then of its young runs, each of which must continue where the one before ended.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -61,8 +61,10 @@ static int load_topics(struct meta_sqlite *m, struct err *e)
 		t->version = sqlite3_column_int64(s, 4);
 		t->config_bytes = sqlite3_column_int64(s, 5);
 		if (partitions < 1 || partitions > META_PARTITIONS_MAX)
-			err_set(e, ERR_CORRUPT, "metadata %s: topic %s has %lld partitions", m->path, t->name, (long long)partitions);
-		if (partitions < 1 || partitions > META_PARTITIONS_MAX || meta_sqlite_column_uuid(m, s, 1, &t->id, e) < 0) {
+			err_set(e, ERR_CORRUPT, "metadata %s: topic %s has %lld partitions", m->path, t->name,
+				(long long)partitions);
+		if (partitions < 1 || partitions > META_PARTITIONS_MAX ||
+			meta_sqlite_column_uuid(m, s, 1, &t->id, e) < 0) {
 			free_topic(t);
 			sqlite3_reset(s);
 			return -1;
@@ -115,7 +117,8 @@ static int load_partitions(struct meta_sqlite *m, const struct known_topic *t, s
 	if (more == 0 && next == t->partition_count)
 		return 0;
 	if (more >= 0 && (!e || e->code == ERR_NONE))
-		err_set(e, ERR_CORRUPT, "metadata %s: rows of partitions of topic %s are missing", m->path, t->name);
+		err_set(e, ERR_CORRUPT, "metadata %s: rows of partitions of topic %s are missing", m->path,
+			t->name);
 	return -1;
 }
 
@@ -217,8 +220,8 @@ static int compare_runs(const void *a, const void *b)
 	return c ? c : (x->partition > y->partition) - (x->partition < y->partition);
 }
 
-struct young_segment *meta_sqlite_memory_new_young(int64_t number, const struct meta_object *o, const struct segment_run *runs,
-	size_t count)
+struct young_segment *meta_sqlite_memory_new_young(
+	int64_t number, const struct meta_object *o, const struct segment_run *runs, size_t count)
 {
 	struct young_segment *y = mem_zalloc(sizeof(*y));
 
@@ -258,7 +261,8 @@ void meta_sqlite_memory_push_young(struct meta_sqlite *m, struct young_segment *
 	k->young_runs += y->count;
 }
 
-const struct segment_run *meta_sqlite_memory_young_run(const struct young_segment *y, const struct uuid *topic, uint32_t partition)
+const struct segment_run *meta_sqlite_memory_young_run(
+	const struct young_segment *y, const struct uuid *topic, uint32_t partition)
 {
 	struct segment_run key = {.topic = *topic, .partition = partition};
 
@@ -273,18 +277,23 @@ static int check_young(const struct meta_sqlite *m, const struct young_segment *
 
 		if (!t)
 			continue;
-		if (r->partition >= t->partition_count || r->previous_end != t->partitions[r->partition].flushed_end ||
-		    r->first_offset < r->previous_end || r->end_offset <= r->first_offset)
-			return err_set(e, ERR_CORRUPT, "metadata %s: the run of topic %s, partition %u in object %s does not begin"
-				" where the one before ends", m->path, t->name, r->partition, y->object.name);
+		if (r->partition >= t->partition_count ||
+			r->previous_end != t->partitions[r->partition].flushed_end ||
+			r->first_offset < r->previous_end || r->end_offset <= r->first_offset)
+			return err_set(e, ERR_CORRUPT,
+				"metadata %s: the run of topic %s, partition %u in object %s does not begin"
+				" where the one before ends",
+				m->path, t->name, r->partition, y->object.name);
 	}
 	return 0;
 }
 
 static int load_young_row(struct meta_sqlite *m, sqlite3_stmt *s, uint64_t stored_sequence, struct err *e)
 {
-	struct meta_object o = {.name = (const char *)sqlite3_column_text(s, 1), .bytes = sqlite3_column_int64(s, 4),
-		.crc = sqlite3_column_int64(s, 5), .sequence = sqlite3_column_int64(s, 6)};
+	struct meta_object o = {.name = (const char *)sqlite3_column_text(s, 1),
+		.bytes = sqlite3_column_int64(s, 4),
+		.crc = sqlite3_column_int64(s, 5),
+		.sequence = sqlite3_column_int64(s, 6)};
 	struct known_slot *slot = meta_sqlite_memory_slot(m, sqlite3_column_int64(s, 2));
 	uint64_t number = sqlite3_column_int64(s, 3);
 	struct arena a = ARENA_INIT;
@@ -294,10 +303,12 @@ static int load_young_row(struct meta_sqlite *m, sqlite3_stmt *s, uint64_t store
 	int result = -1;
 
 	if (m->known.young_count == YOUNG_MAX) {
-		err_set(e, ERR_CORRUPT, "metadata %s: more than %d segments are not folded", m->path, YOUNG_MAX);
+		err_set(e, ERR_CORRUPT, "metadata %s: more than %d segments are not folded", m->path,
+			YOUNG_MAX);
 		goto out;
 	}
-	if (meta_sqlite_page_decode(m, sqlite3_column_blob(s, 7), sqlite3_column_bytes(s, 7), &a, NULL, &runs, &count, e) < 0) {
+	if (meta_sqlite_page_decode(m, sqlite3_column_blob(s, 7), sqlite3_column_bytes(s, 7), &a, NULL, &runs,
+		    &count, e) < 0) {
 		err_prefix(e, "object %s", o.name);
 		goto out;
 	}
@@ -364,8 +375,8 @@ int meta_sqlite_memory_load(struct meta_sqlite *m, struct err *e)
 
 	meta_sqlite_memory_release(m);
 	m->state_changed = false;
-	if (load_state(m, &ours) == 0 && load_slots(m, &ours) == 0 && load_pending(m, &ours) == 0 && load_topics(m, &ours) == 0 &&
-	    load_all_partitions(m, &ours) == 0 && load_young(m, &ours) == 0)
+	if (load_state(m, &ours) == 0 && load_slots(m, &ours) == 0 && load_pending(m, &ours) == 0 &&
+		load_topics(m, &ours) == 0 && load_all_partitions(m, &ours) == 0 && load_young(m, &ours) == 0)
 		return 0;
 	if (e)
 		*e = ours;

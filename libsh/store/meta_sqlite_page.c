@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Run indexes in the database: the blob of a young segment, and pages. When YOUNG_MAX segments are young (or their runs reach
- * YOUNG_RUNS_MAX) all of them are folded: a page for each partition they touch, with its runs in order. Pages are found by
- * (topic, partition, end offset): the first whose end is above an offset is the one, also when there is a gap.
+ * Run indexes in the database: the blob of a young segment, and pages. When YOUNG_MAX segments are young (or
+ * their runs reach YOUNG_RUNS_MAX) all of them are folded: a page for each partition they touch, with its
+ * runs in order. Pages are found by (topic, partition, end offset): the first whose end is above an offset is
+ * the one, also when there is a gap.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@
 
 /* ---- blobs ---- */
 
-int meta_sqlite_page_encode(struct buf *out, const int64_t *objects, const struct segment_run *runs, size_t count, struct err *e)
+int meta_sqlite_page_encode(
+	struct buf *out, const int64_t *objects, const struct segment_run *runs, size_t count, struct err *e)
 {
 	size_t start = out->len;
 
@@ -22,7 +24,8 @@ int meta_sqlite_page_encode(struct buf *out, const int64_t *objects, const struc
 			buf_add_le64(out, objects[i]);
 	}
 	if (segment_runs_encode(out, runs, count) < 0 || out->overflow)
-		return err_set(e, ERR_TOO_LARGE, "the index of %zu runs has more than %d bytes", count, RUNS_BLOB_MAX);
+		return err_set(e, ERR_TOO_LARGE, "the index of %zu runs has more than %d bytes", count,
+			RUNS_BLOB_MAX);
 	put_le32(out->data + start, crc32c(0, out->data + start + 4, out->len - start - 4));
 	return 0;
 }
@@ -33,8 +36,8 @@ static int damaged(const struct meta_sqlite *m, struct err *e)
 	return err_hint(e, "stop shd and restore the file from a backup; keep the damaged one");
 }
 
-int meta_sqlite_page_decode(const struct meta_sqlite *m, const void *p, int n, struct arena *a, int64_t **objects,
-	struct segment_run **runs, size_t *count, struct err *e)
+int meta_sqlite_page_decode(const struct meta_sqlite *m, const void *p, int n, struct arena *a,
+	int64_t **objects, struct segment_run **runs, size_t *count, struct err *e)
 {
 	const uint8_t *data = p;
 	size_t pos = 4, listed = 0;
@@ -50,7 +53,8 @@ int meta_sqlite_page_decode(const struct meta_sqlite *m, const void *p, int n, s
 		for (size_t i = 0; i < listed; i++, pos += 8)
 			(*objects)[i] = get_le64(data + pos);
 	}
-	if (segment_runs_decode(data + pos, n - pos, a, runs, count, NULL) < 0 || (objects && *count != listed))
+	if (segment_runs_decode(data + pos, n - pos, a, runs, count, NULL) < 0 ||
+		(objects && *count != listed))
 		return damaged(m, e);
 	return 0;
 }
@@ -83,7 +87,8 @@ static struct fold_run *gather(const struct meta_sqlite *m, size_t *count)
 
 	for (size_t i = 0; i < k->young_count; i++)
 		for (size_t r = 0; r < k->young[i]->count; r++) {
-			const struct known_topic *t = meta_sqlite_memory_topic(m, &k->young[i]->runs[r].topic);
+			const struct known_topic *t = meta_sqlite_memory_topic(
+				m, &k->young[i]->runs[r].topic);
 
 			if (t)
 				all[n++] = (struct fold_run){t, &k->young[i]->runs[r], k->young[i]};
@@ -94,7 +99,8 @@ static struct fold_run *gather(const struct meta_sqlite *m, size_t *count)
 	return all;
 }
 
-static int write_page(struct meta_sqlite *m, uint64_t fold, const struct fold_run *f, size_t count, struct buf *blob, struct err *e)
+static int write_page(struct meta_sqlite *m, uint64_t fold, const struct fold_run *f, size_t count,
+	struct buf *blob, struct err *e)
 {
 	const struct known_partition *p = &f->topic->partitions[f->run->partition];
 	int64_t objects[PAGE_RUNS_MAX], max_timestamp = INT64_MIN;
@@ -108,21 +114,23 @@ static int write_page(struct meta_sqlite *m, uint64_t fold, const struct fold_ru
 	}
 	buf_reset(blob);
 	if (meta_sqlite_page_encode(blob, objects, runs, count, e) < 0 ||
-	    meta_sqlite_run(m, SQL_PAGE_INSERT, e, "iiiiid", (int64_t)fold, f->topic->number, (int64_t)f->run->partition,
-		    runs[count - 1].end_offset, max_timestamp, blob) < 0)
+		meta_sqlite_run(m, SQL_PAGE_INSERT, e, "iiiiid", (int64_t)fold, f->topic->number,
+			(int64_t)f->run->partition, runs[count - 1].end_offset, max_timestamp, blob) < 0)
 		return -1;
-	return meta_sqlite_run(m, SQL_PARTITION_TOTALS, e, "iiii", f->topic->number, (int64_t)f->run->partition, (int64_t)p->records,
-		(int64_t)p->bytes);
+	return meta_sqlite_run(m, SQL_PARTITION_TOTALS, e, "iiii", f->topic->number,
+		(int64_t)f->run->partition, (int64_t)p->records, (int64_t)p->bytes);
 }
 
-static int write_pages(struct meta_sqlite *m, uint64_t fold, const struct fold_run *f, size_t count, struct err *e)
+static int write_pages(
+	struct meta_sqlite *m, uint64_t fold, const struct fold_run *f, size_t count, struct err *e)
 {
 	struct buf blob = BUF_INIT(RUNS_BLOB_MAX);
 	int result = 0;
 
 	for (size_t i = 0, n; i < count && result == 0; i += n) {
 		for (n = 1; i + n < count && n < PAGE_RUNS_MAX && f[i + n].topic == f[i].topic &&
-			f[i + n].run->partition == f[i].run->partition; n++)
+			    f[i + n].run->partition == f[i].run->partition;
+			n++)
 			;
 		result = write_page(m, fold, &f[i], n, &blob, e);
 	}
@@ -141,12 +149,12 @@ static int write_objects(struct meta_sqlite *m, struct err *e)
 		for (size_t r = 0; r < y->count; r++)
 			living += meta_sqlite_memory_topic(m, &y->runs[r].topic) != NULL;
 		if ((living > 0 ? meta_sqlite_run(m, SQL_OBJECT_FOLDED, e, "ii", y->number, living) :
-			     meta_sqlite_garbage_dies(m, y->number, y->object.bytes, e)) < 0)
+				  meta_sqlite_garbage_dies(m, y->number, y->object.bytes, e)) < 0)
 			return -1;
 	}
 	for (size_t i = 0; i < k->slot_count; i++)
-		if (meta_sqlite_run(m, SQL_SLOT_NUMBERS, e, "iii", (int64_t)k->slots[i].slot, (int64_t)k->slots[i].last_number,
-			(int64_t)k->slots[i].newest_committed) < 0)
+		if (meta_sqlite_run(m, SQL_SLOT_NUMBERS, e, "iii", (int64_t)k->slots[i].slot,
+			    (int64_t)k->slots[i].last_number, (int64_t)k->slots[i].newest_committed) < 0)
 			return -1;
 	return 0;
 }
@@ -179,13 +187,15 @@ int meta_sqlite_page_fold(struct meta_sqlite *m, struct err *e)
 
 /* ---- finding ---- */
 
-int meta_sqlite_page_search(struct meta_sqlite *m, const struct known_topic *t, uint32_t partition, int64_t from_offset,
-	int64_t timestamp, struct arena *a, int64_t *object, struct segment_run *run, struct err *e)
+int meta_sqlite_page_search(struct meta_sqlite *m, const struct known_topic *t, uint32_t partition,
+	int64_t from_offset, int64_t timestamp, struct arena *a, int64_t *object, struct segment_run *run,
+	struct err *e)
 {
 	int64_t after = from_offset;
 
 	for (;;) {
-		sqlite3_stmt *s = meta_sqlite_bind(m, SQL_PAGE_FIND, e, "iiii", t->number, (int64_t)partition, after, timestamp);
+		sqlite3_stmt *s = meta_sqlite_bind(
+			m, SQL_PAGE_FIND, e, "iiii", t->number, (int64_t)partition, after, timestamp);
 		struct segment_run *runs;
 		int64_t *objects;
 		size_t count;
@@ -194,7 +204,8 @@ int meta_sqlite_page_search(struct meta_sqlite *m, const struct known_topic *t, 
 		if (!s || (more = meta_sqlite_step(m, s, e)) <= 0)
 			return s ? more : -1;
 		after = sqlite3_column_int64(s, 0);
-		more = meta_sqlite_page_decode(m, sqlite3_column_blob(s, 1), sqlite3_column_bytes(s, 1), a, &objects, &runs, &count, e);
+		more = meta_sqlite_page_decode(m, sqlite3_column_blob(s, 1), sqlite3_column_bytes(s, 1), a,
+			&objects, &runs, &count, e);
 		sqlite3_reset(s);
 		if (more < 0)
 			return -1;
@@ -208,7 +219,8 @@ int meta_sqlite_page_search(struct meta_sqlite *m, const struct known_topic *t, 
 	}
 }
 
-static int read_object(struct meta_sqlite *m, int64_t number, struct arena *a, struct meta_object *o, struct err *e)
+static int read_object(
+	struct meta_sqlite *m, int64_t number, struct arena *a, struct meta_object *o, struct err *e)
 {
 	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_OBJECT_BY_NUMBER, e, "i", number);
 	int more;
@@ -217,7 +229,9 @@ static int read_object(struct meta_sqlite *m, int64_t number, struct arena *a, s
 		return -1;
 	if (more == 0 || sqlite3_column_int64(s, 4) != OBJECT_LIVE) {
 		sqlite3_reset(s);
-		return err_set(e, ERR_CORRUPT, "metadata %s: runs lead to object number %lld, which is not there", m->path, (long long)number);
+		return err_set(e, ERR_CORRUPT,
+			"metadata %s: runs lead to object number %lld, which is not there", m->path,
+			(long long)number);
 	}
 	o->name = arena_strdup(a, (const char *)sqlite3_column_text(s, 0));
 	o->bytes = sqlite3_column_int64(s, 1);
@@ -227,8 +241,9 @@ static int read_object(struct meta_sqlite *m, int64_t number, struct arena *a, s
 	return 0;
 }
 
-static int find_run(struct meta_sqlite *m, const struct known_topic *t, uint32_t partition, int64_t from_offset, int64_t timestamp,
-	struct arena *a, struct meta_object *o, struct segment_run *run, struct err *e)
+static int find_run(struct meta_sqlite *m, const struct known_topic *t, uint32_t partition,
+	int64_t from_offset, int64_t timestamp, struct arena *a, struct meta_object *o,
+	struct segment_run *run, struct err *e)
 {
 	int64_t object;
 	int found = meta_sqlite_page_search(m, t, partition, from_offset, timestamp, a, &object, run, e);
@@ -248,11 +263,13 @@ static int find_run(struct meta_sqlite *m, const struct known_topic *t, uint32_t
 		o->name = arena_strdup(a, y->object.name);
 		return 0;
 	}
-	return err_set(e, ERR_NOT_FOUND, "no segment of topic %s, partition %u holds that or more", t->name, partition);
+	return err_set(e, ERR_NOT_FOUND, "no segment of topic %s, partition %u holds that or more", t->name,
+		partition);
 }
 
-int meta_sqlite_page_run_find(struct meta *base, const struct uuid *topic, uint32_t partition, bool by_timestamp, int64_t value,
-	int64_t from_offset, struct arena *a, struct meta_object *o, struct segment_run *run, struct err *e)
+int meta_sqlite_page_run_find(struct meta *base, const struct uuid *topic, uint32_t partition,
+	bool by_timestamp, int64_t value, int64_t from_offset, struct arena *a, struct meta_object *o,
+	struct segment_run *run, struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
 	const struct known_topic *t;
@@ -263,11 +280,13 @@ int meta_sqlite_page_run_find(struct meta *base, const struct uuid *topic, uint3
 		return -1;
 	t = meta_sqlite_memory_topic(m, topic);
 	if (!t)
-		return err_set(e, ERR_TOPIC_NOT_FOUND, "there is no topic with the id %s", uuid_format(topic, text));
+		return err_set(
+			e, ERR_TOPIC_NOT_FOUND, "there is no topic with the id %s", uuid_format(topic, text));
 	if (partition >= t->partition_count)
-		return err_set(e, ERR_PARTITION_NOT_FOUND, "topic %s has no partition %u", t->name, partition);
+		return err_set(
+			e, ERR_PARTITION_NOT_FOUND, "topic %s has no partition %u", t->name, partition);
 	result = by_timestamp ? find_run(m, t, partition, from_offset, value, a, o, run, e) :
-		find_run(m, t, partition, value, INT64_MIN, a, o, run, e);
+				find_run(m, t, partition, value, INT64_MIN, a, o, run, e);
 	return meta_sqlite_read_end(m, result, e);
 }
 
@@ -350,7 +369,8 @@ static int add_page(struct meta_sqlite *m, sqlite3_stmt *s, struct fold_group *g
 
 	if (!map_get(&m->known.by_number, &topic, sizeof(topic)))
 		return 0;
-	if (meta_sqlite_page_decode(m, sqlite3_column_blob(s, 2), sqlite3_column_bytes(s, 2), &a, &objects, &runs, &count, e) < 0) {
+	if (meta_sqlite_page_decode(m, sqlite3_column_blob(s, 2), sqlite3_column_bytes(s, 2), &a, &objects,
+		    &runs, &count, e) < 0) {
 		arena_release(&a);
 		return -1;
 	}
@@ -406,7 +426,8 @@ static int each_young(struct meta_sqlite *m, each_fn *each, void *ctx)
 }
 
 int meta_sqlite_page_each_object(struct meta *base,
-	int (*each)(void *ctx, const struct meta_object *o, const struct segment_run *runs, size_t count), void *ctx, struct err *e)
+	int (*each)(void *ctx, const struct meta_object *o, const struct segment_run *runs, size_t count),
+	void *ctx, struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
 	int result;

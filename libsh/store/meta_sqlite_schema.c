@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tables, and whose file it is. A new database is made under another name and renamed when complete, so a file with
- * the right name is never half made: an empty one is damage. Changes to the tables are appended to the list of
- * migrations; what was released is never edited. Each runs in a transaction that also moves user_version.
+ * The tables, and whose file it is. A new database is made under another name and renamed when complete, so a
+ * file with the right name is never half made: an empty one is damage. Changes to the tables are appended to
+ * the list of migrations; what was released is never edited. Each runs in a transaction that also moves
+ * user_version.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,8 @@
 
 const struct meta_sqlite_migration meta_sqlite_schema_migrations[] = {
 	{1,
-		/* One row: the counters. live_* and commit_sequence are as of the last change that was not a commit. */
+		/* One row: the counters. live_* and commit_sequence are as of the last change that was not a
+		   commit. */
 		"CREATE TABLE state ("
 		" one INTEGER PRIMARY KEY CHECK (one = 1),"
 		" incarnation INTEGER NOT NULL,"
@@ -53,7 +55,8 @@ const struct meta_sqlite_migration meta_sqlite_schema_migrations[] = {
 		"CREATE UNIQUE INDEX topic_name ON topic (name) WHERE state = 0;"
 		"CREATE INDEX topic_version ON topic (version);"
 		"CREATE INDEX topic_to_sweep ON topic (number) WHERE state = 1;"
-		/* records, bytes: of runs in pages. base_end: where the partition begins when it has no run. */
+		/* records, bytes: of runs in pages. base_end: where the partition begins when it has no run.
+		 */
 		"CREATE TABLE partition ("
 		" topic INTEGER NOT NULL REFERENCES topic (number),"
 		" partition INTEGER NOT NULL,"
@@ -82,7 +85,8 @@ const struct meta_sqlite_migration meta_sqlite_schema_migrations[] = {
 		"CREATE INDEX object_pending ON object (slot) WHERE state = 0;"
 		"CREATE INDEX object_dead ON object (changed_ms) WHERE state = 2;"
 		"CREATE INDEX object_young ON object (sequence) WHERE runs IS NOT NULL;"
-		/* Up to 64 runs of a partition. All pages of a fold have the same `fold` and follow each other in `number`. */
+		/* Up to 64 runs of a partition. All pages of a fold have the same `fold` and follow each
+		   other in `number`. */
 		"CREATE TABLE page ("
 		" number INTEGER PRIMARY KEY,"
 		" fold INTEGER NOT NULL,"
@@ -113,9 +117,11 @@ int meta_sqlite_schema_probe(const char *path, struct err *e)
 		goto out;
 	}
 	if (st.st_size < (off_t)sizeof(header)) {
-		err_set(e, ERR_CORRUPT, "%s has only %lld bytes: it was cut off, or is not metadata of StreamHouse", path,
+		err_set(e, ERR_CORRUPT,
+			"%s has only %lld bytes: it was cut off, or is not metadata of StreamHouse", path,
 			(long long)st.st_size);
-		err_hint(e, "restore it from a backup; a new database is made only where there is no file at all");
+		err_hint(e, "restore it from a backup; a new database is made only where there is no file at "
+			    "all");
 		goto out;
 	}
 	if (disk_pread(fd, header, sizeof(header), 0, e) < 0)
@@ -138,7 +144,8 @@ out:
 
 static int exec(sqlite3 *db, const char *path, const char *sql, const char *doing, struct err *e)
 {
-	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : meta_sqlite_error(db, path, e, doing);
+	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 :
+								      meta_sqlite_error(db, path, e, doing);
 }
 
 static int user_version(sqlite3 *db, const char *path, int *version, struct err *e)
@@ -146,7 +153,8 @@ static int user_version(sqlite3 *db, const char *path, int *version, struct err 
 	sqlite3_stmt *s = NULL;
 	int result = -1;
 
-	if (sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) {
+	if (sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK &&
+		sqlite3_step(s) == SQLITE_ROW) {
 		*version = sqlite3_column_int(s, 0);
 		result = 0;
 	} else {
@@ -163,22 +171,24 @@ static int migrate_one(sqlite3 *db, const char *path, const struct meta_sqlite_m
 	snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %d", step->version);
 	if (exec(db, path, "BEGIN IMMEDIATE", "starting a migration", e) < 0)
 		return -1;
-	if (exec(db, path, step->sql, "changing tables", e) == 0 && exec(db, path, pragma, "setting its version", e) == 0 &&
-	    exec(db, path, "COMMIT", "finishing a migration", e) == 0)
+	if (exec(db, path, step->sql, "changing tables", e) == 0 &&
+		exec(db, path, pragma, "setting its version", e) == 0 &&
+		exec(db, path, "COMMIT", "finishing a migration", e) == 0)
 		return 0;
 	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
 	return err_prefix(e, "migration to version %d", step->version);
 }
 
-int meta_sqlite_schema_migrate(sqlite3 *db, const char *path, bool read_only, const struct meta_sqlite_migration *list, int count,
-	struct err *e)
+int meta_sqlite_schema_migrate(sqlite3 *db, const char *path, bool read_only,
+	const struct meta_sqlite_migration *list, int count, struct err *e)
 {
 	int version, newest = list[count - 1].version;
 
 	if (user_version(db, path, &version, e) < 0)
 		return -1;
 	if (version > newest) {
-		err_set(e, ERR_CONFLICT, "%s has version %d, this program knows versions up to %d", path, version, newest);
+		err_set(e, ERR_CONFLICT, "%s has version %d, this program knows versions up to %d", path,
+			version, newest);
 		return err_hint(e, "use the StreamHouse that wrote it, or a newer one");
 	}
 	if (read_only && version < newest) {
@@ -198,11 +208,12 @@ static int insert_state(sqlite3 *db, const char *path, struct err *e)
 	char sql[320];
 
 	/*
-	 * The incarnation grows with time, so that a database made later has a larger one, and ends in 20 random bits.
-	 * Producer ids start at those bits, high up: ids of two incarnations hardly ever meet.
+	 * The incarnation grows with time, so that a database made later has a larger one, and ends in 20
+	 * random bits. Producer ids start at those bits, high up: ids of two incarnations hardly ever meet.
 	 */
 	snprintf(sql, sizeof(sql),
-		"INSERT INTO state (one, incarnation, version, session, commit_sequence, producer_id, live_objects, live_bytes)"
+		"INSERT INTO state (one, incarnation, version, session, commit_sequence, producer_id, "
+		"live_objects, live_bytes)"
 		" VALUES (1, %llu, 0, 0, 0, %llu, 0, 0)",
 		(unsigned long long)clock_real_ms() << 20 | noise, (unsigned long long)noise << 42);
 	return exec(db, path, sql, "writing the first row", e);
@@ -228,14 +239,18 @@ static int fill(const char *path, struct err *e)
 	sqlite3 *db = NULL;
 	int result = -1;
 
-	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+		    NULL) != SQLITE_OK) {
 		meta_sqlite_error(db, path, e, "creating it");
 		goto out;
 	}
 	snprintf(pragma, sizeof(pragma), "PRAGMA application_id = %d", APPLICATION_ID);
-	if (exec(db, path, "PRAGMA synchronous = FULL", "creating it", e) == 0 && exec(db, path, pragma, "creating it", e) == 0 &&
-	    meta_sqlite_schema_migrate(db, path, false, meta_sqlite_schema_migrations, meta_sqlite_schema_migration_count, e) == 0 &&
-	    insert_state(db, path, e) == 0 && exec(db, path, "PRAGMA journal_mode = WAL", "creating it", e) == 0)
+	if (exec(db, path, "PRAGMA synchronous = FULL", "creating it", e) == 0 &&
+		exec(db, path, pragma, "creating it", e) == 0 &&
+		meta_sqlite_schema_migrate(db, path, false, meta_sqlite_schema_migrations,
+			meta_sqlite_schema_migration_count, e) == 0 &&
+		insert_state(db, path, e) == 0 &&
+		exec(db, path, "PRAGMA journal_mode = WAL", "creating it", e) == 0)
 		result = 0;
 out:
 	if (sqlite3_close(db) != SQLITE_OK && result == 0)
@@ -257,7 +272,9 @@ static int sync_file(const char *path, struct err *e)
 int meta_sqlite_schema_create(const char *path, struct err *e)
 {
 	const char *slash = strrchr(path, '/');
-	char *dir = slash == path ? mem_strdup("/") : slash ? mem_strndup(path, slash - path) : mem_strdup(".");
+	char *dir = slash == path ? mem_strdup("/") :
+		    slash         ? mem_strndup(path, slash - path) :
+				    mem_strdup(".");
 	char *fresh = mem_printf("%s.new", path), *wal = mem_printf("%s-wal", path);
 	int result = -1;
 
@@ -266,8 +283,8 @@ int meta_sqlite_schema_create(const char *path, struct err *e)
 		err_hint(e, "both belong together; restore them from a backup");
 		goto out;
 	}
-	if (disk_make_dirs(dir, e) < 0 || remove_leftovers(fresh, e) < 0 || fill(fresh, e) < 0 || sync_file(fresh, e) < 0 ||
-	    disk_rename(fresh, path, e) < 0 || disk_sync_dir(dir, e) < 0)
+	if (disk_make_dirs(dir, e) < 0 || remove_leftovers(fresh, e) < 0 || fill(fresh, e) < 0 ||
+		sync_file(fresh, e) < 0 || disk_rename(fresh, path, e) < 0 || disk_sync_dir(dir, e) < 0)
 		goto out;
 	result = 0;
 out:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Intents and commits. An intent is a pending row that reserves the object's name. A commit judges each run by itself and makes the
- * row live with those that were accepted: one row written. The same commit again finds the row live and says ALREADY
- * for what was accepted then; the others are refused again.
+ * Intents and commits. An intent is a pending row that reserves the object's name. A commit judges each run
+ * by itself and makes the row live with those that were accepted: one row written. The same commit again
+ * finds the row live and says ALREADY for what was accepted then; the others are refused again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +41,10 @@ static int check_object_name(const char *name, struct err *e)
 {
 	size_t length = strlen(name);
 
-	return length > 0 && length <= SEGMENT_NAME_MAX ? 0 :
-		err_set(e, ERR_INVALID_ARGUMENT, "an object name of %zu bytes; 1 to %d are possible", length, SEGMENT_NAME_MAX);
+	return length > 0 && length <= SEGMENT_NAME_MAX ?
+		       0 :
+		       err_set(e, ERR_INVALID_ARGUMENT, "an object name of %zu bytes; 1 to %d are possible",
+			       length, SEGMENT_NAME_MAX);
 }
 
 /* ---- intents ---- */
@@ -52,13 +54,15 @@ static int insert_intent(struct meta_sqlite *m, struct known_slot *slot, const c
 	int64_t number = slot->last_number + 1;
 
 	if (slot->pending >= PENDING_MAX) {
-		err_set(e, ERR_BACK_PRESSURE, "slot %u has %llu segments that were begun and not committed", slot->slot,
-			(unsigned long long)slot->pending);
-		return err_hint(e, "see why segments cannot be stored; restarting the agent gives the old ones up");
+		err_set(e, ERR_BACK_PRESSURE, "slot %u has %llu segments that were begun and not committed",
+			slot->slot, (unsigned long long)slot->pending);
+		return err_hint(
+			e, "see why segments cannot be stored; restarting the agent gives the old ones up");
 	}
-	if (meta_sqlite_run(m, SQL_OBJECT_INSERT, e, "tiiii", name, (int64_t)slot->slot, (int64_t)slot->session, number,
-		clock_real_ms()) < 0 ||
-	    meta_sqlite_run(m, SQL_SLOT_NUMBERS, e, "iii", (int64_t)slot->slot, number, (int64_t)slot->newest_committed) < 0)
+	if (meta_sqlite_run(m, SQL_OBJECT_INSERT, e, "tiiii", name, (int64_t)slot->slot,
+		    (int64_t)slot->session, number, clock_real_ms()) < 0 ||
+		meta_sqlite_run(m, SQL_SLOT_NUMBERS, e, "iii", (int64_t)slot->slot, number,
+			(int64_t)slot->newest_committed) < 0)
 		return -1;
 	slot->last_number++;
 	slot->pending++;
@@ -66,14 +70,16 @@ static int insert_intent(struct meta_sqlite *m, struct known_slot *slot, const c
 }
 
 /* The same intent again gets the same number. */
-static int intend(struct meta_sqlite *m, uint64_t session, const char *name, uint64_t *number, uint64_t *newest, struct err *e)
+static int intend(struct meta_sqlite *m, uint64_t session, const char *name, uint64_t *number,
+	uint64_t *newest, struct err *e)
 {
 	struct known_slot *slot = meta_sqlite_memory_session(m, session);
 	struct object_row o;
 	int there;
 
 	if (!slot)
-		return err_set(e, ERR_FENCED, "session %llu is over: no new object %s", (unsigned long long)session, name);
+		return err_set(e, ERR_FENCED, "session %llu is over: no new object %s",
+			(unsigned long long)session, name);
 	there = find_object(m, name, &o, e);
 	if (there < 0)
 		return -1;
@@ -86,8 +92,8 @@ static int intend(struct meta_sqlite *m, uint64_t session, const char *name, uin
 	return 0;
 }
 
-int meta_sqlite_segment_intent(struct meta *base, uint64_t session, const struct uuid *object, const char *name, uint64_t *number,
-	uint64_t *newest_committed, struct err *e)
+int meta_sqlite_segment_intent(struct meta *base, uint64_t session, const struct uuid *object,
+	const char *name, uint64_t *number, uint64_t *newest_committed, struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
 
@@ -112,19 +118,22 @@ struct commit {
 
 static int check_run(const struct segment_run *r, struct err *e)
 {
-	if (r->first_offset < 0 || r->previous_end < 0 || r->previous_end > r->first_offset || r->end_offset <= r->first_offset ||
-	    r->records > INT64_MAX || r->raw_bytes > INT64_MAX)
-		return err_set(e, ERR_INVALID_ARGUMENT, "a run of partition %u from %lld to %lld, after %lld, is not possible", r->partition,
+	if (r->first_offset < 0 || r->previous_end < 0 || r->previous_end > r->first_offset ||
+		r->end_offset <= r->first_offset || r->records > INT64_MAX || r->raw_bytes > INT64_MAX)
+		return err_set(e, ERR_INVALID_ARGUMENT,
+			"a run of partition %u from %lld to %lld, after %lld, is not possible", r->partition,
 			(long long)r->first_offset, (long long)r->end_offset, (long long)r->previous_end);
 	return 0;
 }
 
-static int check_commit(const struct meta_object *o, const struct segment_run *runs, size_t count, struct err *e)
+static int check_commit(
+	const struct meta_object *o, const struct segment_run *runs, size_t count, struct err *e)
 {
 	if (check_object_name(o->name, e) < 0)
 		return -1;
 	if (o->bytes > INT64_MAX || count > PARTITIONS_TOTAL_MAX)
-		return err_set(e, ERR_INVALID_ARGUMENT, "object %s with %llu bytes and %zu runs is not possible", o->name,
+		return err_set(e, ERR_INVALID_ARGUMENT,
+			"object %s with %llu bytes and %zu runs is not possible", o->name,
 			(unsigned long long)o->bytes, count);
 	for (size_t i = 0; i < count; i++)
 		if (check_run(&runs[i], e) < 0)
@@ -133,10 +142,12 @@ static int check_commit(const struct meta_object *o, const struct segment_run *r
 }
 
 /*
- * A topic that memory does not have. Its row says that it was deleted: then its records are not wanted. With no row this is not
- * the metadata that the agent worked with (an older copy, perhaps): FENCED has the agent keep the records aside.
+ * A topic that memory does not have. Its row says that it was deleted: then its records are not wanted. With
+ * no row this is not the metadata that the agent worked with (an older copy, perhaps): FENCED has the agent
+ * keep the records aside.
  */
-static int judge_unknown(struct meta_sqlite *m, const struct uuid *topic, enum meta_verdict *verdict, struct err *e)
+static int judge_unknown(
+	struct meta_sqlite *m, const struct uuid *topic, enum meta_verdict *verdict, struct err *e)
 {
 	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_TOPIC_STATE, e, "U", topic);
 	int more;
@@ -155,8 +166,8 @@ static struct known_partition *partition_of(const struct meta_sqlite *m, const s
 	return t && r->partition < t->partition_count ? &t->partitions[r->partition] : NULL;
 }
 
-static int judge(struct meta_sqlite *m, const struct known_slot *slot, const struct segment_run *r, enum meta_verdict *verdict,
-	struct err *e)
+static int judge(struct meta_sqlite *m, const struct known_slot *slot, const struct segment_run *r,
+	enum meta_verdict *verdict, struct err *e)
 {
 	const struct known_partition *p = partition_of(m, r);
 
@@ -183,7 +194,8 @@ static int judge_all(struct meta_sqlite *m, struct commit *c, struct err *e)
 		if (c->verdicts[i] != META_ACCEPTED)
 			continue;
 		if (p->judged == m->judged)
-			return err_set(e, ERR_INVALID_ARGUMENT, "object %s has two runs of partition %u of one topic", c->object->name,
+			return err_set(e, ERR_INVALID_ARGUMENT,
+				"object %s has two runs of partition %u of one topic", c->object->name,
 				c->runs[i].partition);
 		p->judged = m->judged;
 		c->accepted[c->accepted_count++] = c->runs[i];
@@ -204,14 +216,17 @@ static int holds_run(struct meta_sqlite *m, int64_t number, const struct segment
 		return 0;
 	for (size_t i = 0; i < m->known.young_count; i++)
 		if (m->known.young[i]->number == number) {
-			const struct segment_run *y = meta_sqlite_memory_young_run(m->known.young[i], &r->topic, r->partition);
+			const struct segment_run *y = meta_sqlite_memory_young_run(
+				m->known.young[i], &r->topic, r->partition);
 
 			return y && y->first_offset == r->first_offset && y->end_offset == r->end_offset;
 		}
-	there = meta_sqlite_page_search(m, t, r->partition, r->first_offset, INT64_MIN, &a, &object, &found, e);
+	there = meta_sqlite_page_search(
+		m, t, r->partition, r->first_offset, INT64_MIN, &a, &object, &found, e);
 	arena_release(&a);
 	return there <= 0 ? there :
-		object == number && found.first_offset == r->first_offset && found.end_offset == r->end_offset;
+			    object == number && found.first_offset == r->first_offset &&
+				    found.end_offset == r->end_offset;
 }
 
 /* The commit was judged before: what it holds is ALREADY, the rest is refused as then. */
@@ -239,8 +254,8 @@ static int write_commit(struct meta_sqlite *m, const struct commit *c, uint64_t 
 	if (live && meta_sqlite_page_encode(&blob, NULL, c->accepted, c->accepted_count, e) < 0)
 		goto out;
 	result = meta_sqlite_run(m, SQL_OBJECT_COMMIT, e, live ? "iiiiiid" : "iiiiiin", c->row.number,
-		(int64_t)(live ? OBJECT_LIVE : OBJECT_DEAD), (int64_t)c->object->bytes, (int64_t)c->object->crc, (int64_t)sequence,
-		clock_real_ms(), &blob);
+		(int64_t)(live ? OBJECT_LIVE : OBJECT_DEAD), (int64_t)c->object->bytes,
+		(int64_t)c->object->crc, (int64_t)sequence, clock_real_ms(), &blob);
 out:
 	buf_release(&blob);
 	return result;
@@ -265,14 +280,16 @@ static int commit_pending(struct meta_sqlite *m, struct commit *c, uint64_t *seq
 	m->state.live_bytes += o.bytes;
 	if (c->row.slot_number > c->slot->newest_committed)
 		c->slot->newest_committed = c->row.slot_number;
-	meta_sqlite_memory_push_young(m, meta_sqlite_memory_new_young(c->row.number, &o, c->accepted, c->accepted_count));
+	meta_sqlite_memory_push_young(
+		m, meta_sqlite_memory_new_young(c->row.number, &o, c->accepted, c->accepted_count));
 	return 0;
 }
 
 static int commit_again(struct meta_sqlite *m, struct commit *c, uint64_t *sequence, struct err *e)
 {
 	if (c->row.sequence == 0)
-		return err_set(e, ERR_CONFLICT, "object %s was given up: its session was over", c->object->name);
+		return err_set(
+			e, ERR_CONFLICT, "object %s was given up: its session was over", c->object->name);
 	if (c->row.bytes != c->object->bytes || c->row.crc != c->object->crc)
 		return err_set(e, ERR_CONFLICT, "object %s is committed with other content", c->object->name);
 	*sequence = c->row.sequence;
@@ -287,7 +304,8 @@ static int fence_all(const struct meta_sqlite *m, struct commit *c, uint64_t *se
 	return 0;
 }
 
-static int commit(struct meta_sqlite *m, uint64_t session, struct commit *c, uint64_t *sequence, struct err *e)
+static int commit(
+	struct meta_sqlite *m, uint64_t session, struct commit *c, uint64_t *sequence, struct err *e)
 {
 	int there;
 
@@ -298,20 +316,24 @@ static int commit(struct meta_sqlite *m, uint64_t session, struct commit *c, uin
 	if (there < 0)
 		return -1;
 	if (there == 0)
-		return err_set(e, ERR_NOT_FOUND, "object %s was never announced, or is gone", c->object->name);
+		return err_set(
+			e, ERR_NOT_FOUND, "object %s was never announced, or is gone", c->object->name);
 	if (c->row.slot != c->slot->slot)
 		return fence_all(m, c, sequence);
-	return c->row.state == OBJECT_PENDING ? commit_pending(m, c, sequence, e) : commit_again(m, c, sequence, e);
+	return c->row.state == OBJECT_PENDING ? commit_pending(m, c, sequence, e) :
+						commit_again(m, c, sequence, e);
 }
 
-int meta_sqlite_segment_commit(struct meta *base, uint64_t session, const struct meta_object *o, const struct segment_run *runs,
-	size_t count, enum meta_verdict *verdicts, uint64_t *sequence, struct err *e)
+int meta_sqlite_segment_commit(struct meta *base, uint64_t session, const struct meta_object *o,
+	const struct segment_run *runs, size_t count, enum meta_verdict *verdicts, uint64_t *sequence,
+	struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
 	struct commit c = {.object = o, .runs = runs, .count = count, .verdicts = verdicts};
 	int result;
 
-	if (check_commit(o, runs, count, e) < 0 || meta_sqlite_page_fold(m, e) < 0 || meta_sqlite_change_begin(m, e) < 0)
+	if (check_commit(o, runs, count, e) < 0 || meta_sqlite_page_fold(m, e) < 0 ||
+		meta_sqlite_change_begin(m, e) < 0)
 		return -1;
 	result = commit(m, session, &c, sequence, e);
 	mem_free(c.accepted);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Slots and sessions. A slot is bound to the id in its directory when it first opens a session. A new session ends the one before it;
- * its number comes from a counter that only grows, and is the epoch of all partitions of the slot. Renewals are not
- * written: one process holds the database, and it is the same that would take a slot away.
+ * Slots and sessions. A slot is bound to the id in its directory when it first opens a session. A new session
+ * ends the one before it; its number comes from a counter that only grows, and is the epoch of all partitions
+ * of the slot. Renewals are not written: one process holds the database, and it is the same that would take a
+ * slot away.
  */
 #include <string.h>
 #include "libsh/base/clock.h"
@@ -20,31 +21,41 @@ static int check_binding(const struct meta_sqlite *m, uint32_t slot, const struc
 		bool same = uuid_equal(&s->id, id);
 
 		if (s->slot == slot && !same) {
-			err_set(e, ERR_CONFLICT, "slot %u has the id %s, the metadata knows it as %s", slot, got, uuid_format(&s->id, want));
-			return err_hint(e, "slots/%u is not the directory this metadata was used with: put the right one in its place", slot);
+			err_set(e, ERR_CONFLICT, "slot %u has the id %s, the metadata knows it as %s", slot,
+				got, uuid_format(&s->id, want));
+			return err_hint(e,
+				"slots/%u is not the directory this metadata was used with: put the right "
+				"one in its place",
+				slot);
 		}
 		if (s->slot != slot && same) {
-			err_set(e, ERR_CONFLICT, "slot %u has the id %s, which belongs to slot %u", slot, got, s->slot);
-			return err_hint(e, "slots/%u looks like a copy of slots/%u: remove the copy", slot, s->slot);
+			err_set(e, ERR_CONFLICT, "slot %u has the id %s, which belongs to slot %u", slot, got,
+				s->slot);
+			return err_hint(
+				e, "slots/%u looks like a copy of slots/%u: remove the copy", slot, s->slot);
 		}
 	}
 	return 0;
 }
 
-static int check_open(const struct meta_sqlite *m, uint32_t slot, const struct uuid *id, const char *address, int64_t ttl_ms,
-	struct err *e)
+static int check_open(const struct meta_sqlite *m, uint32_t slot, const struct uuid *id, const char *address,
+	int64_t ttl_ms, struct err *e)
 {
 	if (slot > SLOT_NUMBER_MAX)
-		return err_set(e, ERR_INVALID_ARGUMENT, "slot %u: numbers go up to %d", slot, SLOT_NUMBER_MAX);
+		return err_set(
+			e, ERR_INVALID_ARGUMENT, "slot %u: numbers go up to %d", slot, SLOT_NUMBER_MAX);
 	if (strlen(address) > ADDRESS_MAX)
-		return err_set(e, ERR_INVALID_ARGUMENT, "slot %u: the address has more than %d characters", slot, ADDRESS_MAX);
+		return err_set(e, ERR_INVALID_ARGUMENT, "slot %u: the address has more than %d characters",
+			slot, ADDRESS_MAX);
 	if (ttl_ms < TTL_MIN_MS || ttl_ms > TTL_MAX_MS)
-		return err_set(e, ERR_INVALID_ARGUMENT, "slot %u: a session of %lld ms; %d to %d are possible", slot, (long long)ttl_ms,
+		return err_set(e, ERR_INVALID_ARGUMENT,
+			"slot %u: a session of %lld ms; %d to %d are possible", slot, (long long)ttl_ms,
 			TTL_MIN_MS, TTL_MAX_MS);
 	if (check_binding(m, slot, id, e) < 0)
 		return -1;
 	if (!meta_sqlite_memory_slot(m, slot) && m->known.slot_count == SLOTS_MAX)
-		return err_set(e, ERR_TOO_LARGE, "slot %u would be one more than the %d that are possible", slot, SLOTS_MAX);
+		return err_set(e, ERR_TOO_LARGE, "slot %u would be one more than the %d that are possible",
+			slot, SLOTS_MAX);
 	if (m->state.session >= UINT32_MAX)
 		return err_set(e, ERR_INTERNAL, "session numbers are used up");
 	return 0;
@@ -64,12 +75,15 @@ static struct known_slot *add_slot(struct known *k, uint32_t number, const struc
 
 static void fill_session(const struct meta_sqlite *m, const struct known_slot *s, struct meta_session *out)
 {
-	*out = (struct meta_session){.session = s->session, .slot = s->slot, .incarnation = m->state.incarnation,
-		.commit_sequence = m->state.commit_sequence, .ttl_ms = s->ttl_ms};
+	*out = (struct meta_session){.session = s->session,
+		.slot = s->slot,
+		.incarnation = m->state.incarnation,
+		.commit_sequence = m->state.commit_sequence,
+		.ttl_ms = s->ttl_ms};
 }
 
-int meta_sqlite_session_open(struct meta *base, uint32_t slot, const struct uuid *slot_id, const char *address, int64_t ttl_ms,
-	struct meta_session *out, struct err *e)
+int meta_sqlite_session_open(struct meta *base, uint32_t slot, const struct uuid *slot_id,
+	const char *address, int64_t ttl_ms, struct meta_session *out, struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
 	int64_t now_ms = clock_real_ms();
@@ -85,10 +99,11 @@ int meta_sqlite_session_open(struct meta *base, uint32_t slot, const struct uuid
 	m->state_changed = true;
 	s = meta_sqlite_memory_slot(m, slot);
 	if (s)
-		result = meta_sqlite_run(m, SQL_SLOT_SESSION, e, "iitii", (int64_t)slot, (int64_t)m->state.session, address, ttl_ms, now_ms);
+		result = meta_sqlite_run(m, SQL_SLOT_SESSION, e, "iitii", (int64_t)slot,
+			(int64_t)m->state.session, address, ttl_ms, now_ms);
 	else
-		result = meta_sqlite_run(m, SQL_SLOT_INSERT, e, "iUitii", (int64_t)slot, slot_id, (int64_t)m->state.session, address, ttl_ms,
-			now_ms);
+		result = meta_sqlite_run(m, SQL_SLOT_INSERT, e, "iUitii", (int64_t)slot, slot_id,
+			(int64_t)m->state.session, address, ttl_ms, now_ms);
 	if (result < 0)
 		return meta_sqlite_change_end(m, -1, e);
 	if (!s)

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Topics and their partitions. Every change takes the next version; the topic's row and the partitions it made carry it.
- * A deleted topic keeps its row, without name or config; its name is free at once, its pages go later, step by step.
+ * Topics and their partitions. Every change takes the next version; the topic's row and the partitions it
+ * made carry it. A deleted topic keeps its row, without name or config; its name is free at once, its pages
+ * go later, step by step.
  */
 #include <stdlib.h>
 #include <string.h>
 #include "libsh/base/clock.h"
 #include "libsh/store/meta_sqlite.h"
 
-/* Which slots the partitions [from, to) of t go to: those with the fewest of this topic, and among them of all. */
+/* Which slots the partitions [from, to) of t go to: those with the fewest of this topic, and among them of
+ * all. */
 static void spread(const struct meta_sqlite *m, struct known_topic *t, uint32_t from, uint32_t to)
 {
 	size_t slots = m->known.slot_count, it = 0;
-	uint32_t *of_topic = mem_zalloc((slots + 1) * sizeof(*of_topic)), *of_all = mem_zalloc((slots + 1) * sizeof(*of_all));
+	uint32_t *of_topic = mem_zalloc((slots + 1) * sizeof(*of_topic)),
+		 *of_all = mem_zalloc((slots + 1) * sizeof(*of_all));
 	struct known_slot *slot;
 	void *value;
 
@@ -30,7 +33,8 @@ static void spread(const struct meta_sqlite *m, struct known_topic *t, uint32_t 
 		size_t best = 0;
 
 		for (size_t s = 1; s < slots; s++)
-			if (of_topic[s] < of_topic[best] || (of_topic[s] == of_topic[best] && of_all[s] < of_all[best]))
+			if (of_topic[s] < of_topic[best] ||
+				(of_topic[s] == of_topic[best] && of_all[s] < of_all[best]))
 				best = s;
 		t->partitions[p].slot = slots ? m->known.slots[best].slot : 0;
 		of_topic[best]++;
@@ -40,12 +44,13 @@ static void spread(const struct meta_sqlite *m, struct known_topic *t, uint32_t 
 	mem_free(of_all);
 }
 
-static int insert_partitions(struct meta_sqlite *m, struct known_topic *t, uint32_t from, uint32_t to, struct err *e)
+static int insert_partitions(
+	struct meta_sqlite *m, struct known_topic *t, uint32_t from, uint32_t to, struct err *e)
 {
 	for (uint32_t p = from; p < to; p++) {
 		t->partitions[p].version = m->state.version;
-		if (meta_sqlite_run(m, SQL_PARTITION_INSERT, e, "iiii", t->number, (int64_t)p, (int64_t)t->partitions[p].slot,
-			(int64_t)m->state.version) < 0)
+		if (meta_sqlite_run(m, SQL_PARTITION_INSERT, e, "iiii", t->number, (int64_t)p,
+			    (int64_t)t->partitions[p].slot, (int64_t)m->state.version) < 0)
 			return -1;
 	}
 	return 0;
@@ -60,22 +65,25 @@ static void next_version(struct meta_sqlite *m)
 static int check_room(const struct meta_sqlite *m, uint32_t partitions, size_t config_bytes, struct err *e)
 {
 	if (m->known.partition_count + partitions > PARTITIONS_TOTAL_MAX) {
-		err_set(e, ERR_TOO_LARGE, "with %u more partitions there would be %zu; the limit is %d for all topics together", partitions,
-			m->known.partition_count + partitions, PARTITIONS_TOTAL_MAX);
+		err_set(e, ERR_TOO_LARGE,
+			"with %u more partitions there would be %zu; the limit is %d for all topics together",
+			partitions, m->known.partition_count + partitions, PARTITIONS_TOTAL_MAX);
 		return err_hint(e, "use fewer partitions, or delete topics that are not needed");
 	}
 	if (m->known.config_bytes + config_bytes > CONFIG_TOTAL_MAX)
-		return err_set(e, ERR_TOO_LARGE, "the configs of all topics together would have more than %d bytes", CONFIG_TOTAL_MAX);
+		return err_set(e, ERR_TOO_LARGE,
+			"the configs of all topics together would have more than %d bytes", CONFIG_TOTAL_MAX);
 	return 0;
 }
 
-static int check_new(const struct meta_sqlite *m, const struct meta_topic *t, const char *config, struct err *e)
+static int check_new(
+	const struct meta_sqlite *m, const struct meta_topic *t, const char *config, struct err *e)
 {
 	if (meta_topic_name_check(t->name, e) < 0 || meta_config_check(config, e) < 0)
 		return -1;
 	if (t->partitions < 1 || t->partitions > META_PARTITIONS_MAX)
-		return err_set(e, ERR_INVALID_ARGUMENT, "topic %s: %u partitions; 1 to %d are possible", t->name, t->partitions,
-			META_PARTITIONS_MAX);
+		return err_set(e, ERR_INVALID_ARGUMENT, "topic %s: %u partitions; 1 to %d are possible",
+			t->name, t->partitions, META_PARTITIONS_MAX);
 	if (map_gets(&m->known.by_name, t->name))
 		return err_set(e, ERR_EXISTS, "topic %s exists already", t->name);
 	return check_room(m, t->partitions, strlen(config), e);
@@ -102,7 +110,7 @@ int meta_sqlite_topic_create(struct meta *base, struct meta_topic *t, struct err
 	spread(m, k, 0, k->partition_count);
 	t->created_ms = clock_real_ms();
 	if (meta_sqlite_run(m, SQL_TOPIC_INSERT, e, "Utiitii", &k->id, t->name, (int64_t)t->partitions,
-		(int64_t)t->replication_factor, config, t->created_ms, (int64_t)m->state.version) < 0)
+		    (int64_t)t->replication_factor, config, t->created_ms, (int64_t)m->state.version) < 0)
 		goto fail;
 	k->number = sqlite3_last_insert_rowid(m->db);
 	if (insert_partitions(m, k, 0, k->partition_count, e) < 0)
@@ -130,7 +138,8 @@ static struct known_topic *find_name(const struct meta_sqlite *m, const char *na
 }
 
 /* The topic's config with the changes applied; mem_free(). */
-static char *changed_config(struct meta_sqlite *m, const struct known_topic *t, const char *changes, struct err *e)
+static char *changed_config(
+	struct meta_sqlite *m, const struct known_topic *t, const char *changes, struct err *e)
 {
 	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_TOPIC_CONFIG, e, "i", t->number);
 	char *config = NULL;
@@ -142,26 +151,30 @@ static char *changed_config(struct meta_sqlite *m, const struct known_topic *t, 
 		err_set(e, ERR_CORRUPT, "metadata %s: the row of topic %s is gone", m->path, t->name);
 		return NULL;
 	}
-	config = meta_config_merge((const char *)sqlite3_column_text(s, 0), changes && *changes ? changes : "{}", e);
+	config = meta_config_merge(
+		(const char *)sqlite3_column_text(s, 0), changes && *changes ? changes : "{}", e);
 	sqlite3_reset(s);
 	return config;
 }
 
 /* In the database first; memory follows when nothing can fail any more. */
-static int alter(struct meta_sqlite *m, struct known_topic *t, uint32_t partitions, const char *config, struct err *e)
+static int alter(
+	struct meta_sqlite *m, struct known_topic *t, uint32_t partitions, const char *config, struct err *e)
 {
 	struct known_topic wider = *t;
 	size_t config_bytes = strlen(config);
 
-	if (check_room(m, partitions - t->partition_count, config_bytes > t->config_bytes ? config_bytes - t->config_bytes : 0, e) < 0)
+	if (check_room(m, partitions - t->partition_count,
+		    config_bytes > t->config_bytes ? config_bytes - t->config_bytes : 0, e) < 0)
 		return -1;
 	next_version(m);
 	wider.partitions = mem_zalloc(partitions * sizeof(*wider.partitions));
 	memcpy(wider.partitions, t->partitions, t->partition_count * sizeof(*wider.partitions));
 	wider.partition_count = partitions;
 	spread(m, &wider, t->partition_count, partitions);
-	if (meta_sqlite_run(m, SQL_TOPIC_UPDATE, e, "iiti", t->number, (int64_t)partitions, config, (int64_t)m->state.version) < 0 ||
-	    insert_partitions(m, &wider, t->partition_count, partitions, e) < 0) {
+	if (meta_sqlite_run(m, SQL_TOPIC_UPDATE, e, "iiti", t->number, (int64_t)partitions, config,
+		    (int64_t)m->state.version) < 0 ||
+		insert_partitions(m, &wider, t->partition_count, partitions, e) < 0) {
 		mem_free(wider.partitions);
 		return -1;
 	}
@@ -178,11 +191,13 @@ static int check_wider(const struct known_topic *t, uint32_t partitions, struct 
 {
 	if (partitions >= t->partition_count && partitions <= META_PARTITIONS_MAX)
 		return 0;
-	err_set(e, ERR_INVALID_ARGUMENT, "topic %s has %u partitions; it cannot have %u", t->name, t->partition_count, partitions);
+	err_set(e, ERR_INVALID_ARGUMENT, "topic %s has %u partitions; it cannot have %u", t->name,
+		t->partition_count, partitions);
 	return err_hint(e, "partitions can only be added, up to %d", META_PARTITIONS_MAX);
 }
 
-int meta_sqlite_topic_alter(struct meta *base, const char *name, uint32_t partitions, const char *config_changes, struct err *e)
+int meta_sqlite_topic_alter(
+	struct meta *base, const char *name, uint32_t partitions, const char *config_changes, struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
 	struct known_topic *t;
@@ -214,7 +229,7 @@ int meta_sqlite_topic_delete(struct meta *base, const char *name, struct err *e)
 		return meta_sqlite_change_end(m, -1, e);
 	next_version(m);
 	if (meta_sqlite_run(m, SQL_TOPIC_DELETE, e, "ii", t->number, (int64_t)m->state.version) < 0 ||
-	    meta_sqlite_run(m, SQL_PARTITIONS_DELETE, e, "i", t->number) < 0)
+		meta_sqlite_run(m, SQL_PARTITIONS_DELETE, e, "i", t->number) < 0)
 		return meta_sqlite_change_end(m, -1, e);
 	meta_sqlite_memory_remove_topic(m, t);
 	return meta_sqlite_change_end(m, 0, e);
@@ -227,7 +242,8 @@ struct growing {
 	size_t count, room;
 };
 
-static int read_topic_row(struct meta_sqlite *m, sqlite3_stmt *s, struct arena *a, struct growing *g, struct err *e)
+static int read_topic_row(
+	struct meta_sqlite *m, sqlite3_stmt *s, struct arena *a, struct growing *g, struct err *e)
 {
 	struct meta_topic *t;
 
@@ -250,10 +266,11 @@ static int read_topic_row(struct meta_sqlite *m, sqlite3_stmt *s, struct arena *
 	return 0;
 }
 
-static int changed_topics(struct meta_sqlite *m, uint64_t since, struct arena *a, struct meta_topic **topics, size_t *count,
-	struct err *e)
+static int changed_topics(struct meta_sqlite *m, uint64_t since, struct arena *a, struct meta_topic **topics,
+	size_t *count, struct err *e)
 {
-	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_TOPICS_CHANGED, e, "i", since > INT64_MAX ? INT64_MAX : (int64_t)since);
+	sqlite3_stmt *s = meta_sqlite_bind(
+		m, SQL_TOPICS_CHANGED, e, "i", since > INT64_MAX ? INT64_MAX : (int64_t)since);
 	struct growing g = {NULL, 0, 0};
 	int more;
 
@@ -281,7 +298,8 @@ static int compare_versions(const void *a, const void *b)
 	return c ? c : (x->partition > y->partition) - (x->partition < y->partition);
 }
 
-static void fill_partition(const struct meta_sqlite *m, const struct known_topic *t, uint32_t number, struct meta_partition *out)
+static void fill_partition(
+	const struct meta_sqlite *m, const struct known_topic *t, uint32_t number, struct meta_partition *out)
 {
 	const struct known_partition *p = &t->partitions[number];
 
@@ -296,8 +314,8 @@ static void fill_partition(const struct meta_sqlite *m, const struct known_topic
 	out->version = p->version;
 }
 
-static void changed_partitions(const struct meta_sqlite *m, uint64_t since, struct arena *a, struct meta_partition **partitions,
-	size_t *count)
+static void changed_partitions(const struct meta_sqlite *m, uint64_t since, struct arena *a,
+	struct meta_partition **partitions, size_t *count)
 {
 	struct meta_partition *rows = mem_array(m->known.partition_count + 1, sizeof(*rows));
 	size_t it = 0, n = 0;
@@ -316,8 +334,9 @@ static void changed_partitions(const struct meta_sqlite *m, uint64_t since, stru
 	mem_free(rows);
 }
 
-int meta_sqlite_topic_changes(struct meta *base, uint64_t since, struct arena *a, struct meta_topic **topics, size_t *topic_count,
-	struct meta_partition **partitions, size_t *partition_count, uint64_t *version, struct err *e)
+int meta_sqlite_topic_changes(struct meta *base, uint64_t since, struct arena *a, struct meta_topic **topics,
+	size_t *topic_count, struct meta_partition **partitions, size_t *partition_count, uint64_t *version,
+	struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
 

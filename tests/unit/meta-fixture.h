@@ -30,7 +30,8 @@ static void __attribute__((unused)) fixture_init(struct fixture *f)
 
 static void __attribute__((unused)) fixture_release(struct fixture *f)
 {
-	static const char *const names[] = {"meta/meta.db", "meta/meta.db-wal", "meta/meta.db-shm", "meta/meta.db.new", "meta", ""};
+	static const char *const names[] = {
+		"meta/meta.db", "meta/meta.db-wal", "meta/meta.db-shm", "meta/meta.db.new", "meta", ""};
 	char path[128];
 
 	meta_free(f->m);
@@ -51,7 +52,10 @@ static int __attribute__((unused)) reopen(struct fixture *f)
 }
 
 /* One change in a transaction of its own: DO(f, topic_delete, "name"). */
-#define DO(f, what, ...) do_end(f, (f)->m->driver->begin((f)->m, &(f)->e) < 0 ? -1 : (f)->m->driver->what((f)->m, __VA_ARGS__, &(f)->e))
+#define DO(f, what, ...) \
+	do_end(f, (f)->m->driver->begin((f)->m, &(f)->e) < 0 ? \
+			  -1 : \
+			  (f)->m->driver->what((f)->m, __VA_ARGS__, &(f)->e))
 
 static int __attribute__((unused)) do_end(struct fixture *f, int result)
 {
@@ -63,9 +67,11 @@ static int __attribute__((unused)) do_end(struct fixture *f, int result)
 	return result;
 }
 
-static struct uuid __attribute__((unused)) make_topic(struct fixture *f, const char *name, uint32_t partitions)
+static struct uuid __attribute__((unused))
+make_topic(struct fixture *f, const char *name, uint32_t partitions)
 {
-	struct meta_topic t = {.name = name, .partitions = partitions, .replication_factor = 1, .config = "{}"};
+	struct meta_topic t = {
+		.name = name, .partitions = partitions, .replication_factor = 1, .config = "{}"};
 
 	if (DO(f, topic_create, &t) < 0)
 		printf("# topic %s: %s\n", name, f->e.text);
@@ -99,16 +105,27 @@ static int __attribute__((unused)) intend(struct fixture *f, uint64_t session, u
 	return DO(f, intent, session, &id, object_name(object), &number, &newest);
 }
 
-static struct segment_run __attribute__((unused)) make_run(struct uuid topic, uint32_t partition, uint64_t epoch, int64_t first,
-	int64_t end)
+static struct segment_run __attribute__((unused))
+make_run(struct uuid topic, uint32_t partition, uint64_t epoch, int64_t first, int64_t end)
 {
-	return (struct segment_run){.topic = topic, .partition = partition, .first_epoch = epoch, .last_epoch = epoch,
-		.previous_end = first, .first_offset = first, .end_offset = end, .min_timestamp = first, .max_timestamp = end - 1,
-		.max_append_ms = end, .records = end - first, .raw_bytes = 100 * (end - first), .position = 64, .stored_bytes = 10};
+	return (struct segment_run){.topic = topic,
+		.partition = partition,
+		.first_epoch = epoch,
+		.last_epoch = epoch,
+		.previous_end = first,
+		.first_offset = first,
+		.end_offset = end,
+		.min_timestamp = first,
+		.max_timestamp = end - 1,
+		.max_append_ms = end,
+		.records = end - first,
+		.raw_bytes = 100 * (end - first),
+		.position = 64,
+		.stored_bytes = 10};
 }
 
-static int __attribute__((unused)) commit_runs(struct fixture *f, uint64_t session, uint64_t object, const struct segment_run *runs,
-	size_t count, enum meta_verdict *verdicts, uint64_t *sequence)
+static int __attribute__((unused)) commit_runs(struct fixture *f, uint64_t session, uint64_t object,
+	const struct segment_run *runs, size_t count, enum meta_verdict *verdicts, uint64_t *sequence)
 {
 	struct meta_object o = {.name = object_name(object), .bytes = 1000 + object, .crc = object};
 
@@ -116,20 +133,22 @@ static int __attribute__((unused)) commit_runs(struct fixture *f, uint64_t sessi
 }
 
 /* One run, with its intent before it: the verdict, or -1. */
-static int __attribute__((unused)) commit_one(struct fixture *f, uint64_t session, struct uuid topic, uint32_t partition, int64_t first,
-	int64_t end)
+static int __attribute__((unused)) commit_one(struct fixture *f, uint64_t session, struct uuid topic,
+	uint32_t partition, int64_t first, int64_t end)
 {
 	struct segment_run r = make_run(topic, partition, session, first, end);
 	enum meta_verdict v;
 	uint64_t sequence;
 
 	f->objects++;
-	if (intend(f, session, f->objects) < 0 || commit_runs(f, session, f->objects, &r, 1, &v, &sequence) < 0)
+	if (intend(f, session, f->objects) < 0 ||
+		commit_runs(f, session, f->objects, &r, 1, &v, &sequence) < 0)
 		return -1;
 	return v;
 }
 
-static struct meta_partition __attribute__((unused)) partition_row(struct fixture *f, struct uuid topic, uint32_t partition)
+static struct meta_partition __attribute__((unused))
+partition_row(struct fixture *f, struct uuid topic, uint32_t partition)
 {
 	struct meta_partition found = {.flushed_end = -1}, *p;
 	struct arena a = ARENA_INIT;
@@ -146,15 +165,16 @@ static struct meta_partition __attribute__((unused)) partition_row(struct fixtur
 }
 
 /* Offset or timestamp to the first offset of the run found; -1: none; -2: another error. */
-static int64_t __attribute__((unused)) find(struct fixture *f, struct uuid topic, uint32_t partition, bool by_timestamp, int64_t value,
-	int64_t from, char *object)
+static int64_t __attribute__((unused)) find(struct fixture *f, struct uuid topic, uint32_t partition,
+	bool by_timestamp, int64_t value, int64_t from, char *object)
 {
 	struct arena a = ARENA_INIT;
 	struct segment_run r;
 	struct meta_object o;
 	int64_t result;
 
-	if (f->m->driver->run_find(f->m, &topic, partition, by_timestamp, value, from, &a, &o, &r, &f->e) == 0) {
+	if (f->m->driver->run_find(f->m, &topic, partition, by_timestamp, value, from, &a, &o, &r, &f->e) ==
+		0) {
 		result = r.first_offset;
 		if (object)
 			snprintf(object, 64, "%s", o.name);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The database as a file: whose it is, versions, readers beside the writer, damage, kill -9 in the middle of commits. */
+/* The database as a file: whose it is, versions, readers beside the writer, damage, kill -9 in the middle of
+ * commits. */
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -58,7 +59,8 @@ static void make_meta_dir(const struct fixture *f)
 static int sql(const struct fixture *f, const char *text)
 {
 	sqlite3 *db = NULL;
-	int code = sqlite3_open(path_of(f, ""), &db) == SQLITE_OK ? sqlite3_exec(db, text, NULL, NULL, NULL) : SQLITE_ERROR;
+	int code = sqlite3_open(path_of(f, ""), &db) == SQLITE_OK ? sqlite3_exec(db, text, NULL, NULL, NULL) :
+								    SQLITE_ERROR;
 
 	sqlite3_close(db);
 	return code;
@@ -67,8 +69,8 @@ static int sql(const struct fixture *f, const char *text)
 static bool refused_untouched(struct fixture *f, enum err_code code)
 {
 	struct buf before = content(f, "");
-	bool good = reopen(f) < 0 && f->e.code == code && f->e.hint[0] && same_content(f, "", &before) && !file_there(f, "-wal") &&
-		!file_there(f, "-shm") && !file_there(f, ".new");
+	bool good = reopen(f) < 0 && f->e.code == code && f->e.hint[0] && same_content(f, "", &before) &&
+		    !file_there(f, "-wal") && !file_there(f, "-shm") && !file_there(f, ".new");
 
 	if (!good)
 		printf("# %s\n", f->e.text);
@@ -96,13 +98,17 @@ static void test_refused(void)
 	meta_free(f.m);
 	f.m = NULL;
 	sql(&f, "PRAGMA user_version = 99");
-	ok(reopen(&f) < 0 && f.e.code == ERR_CONFLICT && strstr(f.e.text, "99") && f.e.hint[0], "a newer version is refused, with both numbers");
+	ok(reopen(&f) < 0 && f.e.code == ERR_CONFLICT && strstr(f.e.text, "99") && f.e.hint[0],
+		"a newer version is refused, with both numbers");
 	unlink(path_of(&f, ""));
 	put_content(&f, "-wal", text, sizeof(text));
-	ok(reopen(&f) < 0 && f.e.code == ERR_CORRUPT && !file_there(&f, ""), "a WAL without its database is no empty database");
+	ok(reopen(&f) < 0 && f.e.code == ERR_CORRUPT && !file_there(&f, ""),
+		"a WAL without its database is no empty database");
 	unlink(path_of(&f, "-wal"));
-	ok(meta_open("sqlite:relative", f.dir, false, &f.m, &f.e) < 0 && f.e.code == ERR_INVALID_ARGUMENT, "a relative path is refused");
-	ok(meta_open("postgresql://x", f.dir, false, &f.m, &f.e) < 0 && f.e.code == ERR_NOT_BUILT, "so is a driver that is not there");
+	ok(meta_open("sqlite:relative", f.dir, false, &f.m, &f.e) < 0 && f.e.code == ERR_INVALID_ARGUMENT,
+		"a relative path is refused");
+	ok(meta_open("postgresql://x", f.dir, false, &f.m, &f.e) < 0 && f.e.code == ERR_NOT_BUILT,
+		"so is a driver that is not there");
 	fixture_release(&f);
 }
 
@@ -111,7 +117,8 @@ static int version_of(sqlite3 *db)
 	sqlite3_stmt *s = NULL;
 	int version = -1;
 
-	if (sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
+	if (sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK &&
+		sqlite3_step(s) == SQLITE_ROW)
 		version = sqlite3_column_int(s, 0);
 	sqlite3_finalize(s);
 	return version;
@@ -119,20 +126,25 @@ static int version_of(sqlite3 *db)
 
 static void test_migrations(void)
 {
-	static const struct meta_sqlite_migration list[] = {{1, "CREATE TABLE a (x)"}, {2, "CREATE TABLE b (x)"},
-		{3, "CREATE TABLE c (x); CREATE TABLE b (x)"}};
+	static const struct meta_sqlite_migration list[] = {{1, "CREATE TABLE a (x)"},
+		{2, "CREATE TABLE b (x)"}, {3, "CREATE TABLE c (x); CREATE TABLE b (x)"}};
 	struct fixture f;
 	sqlite3 *db;
 
 	fixture_init(&f);
 	make_meta_dir(&f);
 	sqlite3_open(path_of(&f, ""), &db);
-	ok(meta_sqlite_schema_migrate(db, "db", false, list, 1, &f.e) == 0 && version_of(db) == 1, "an empty file gets version 1");
-	ok(meta_sqlite_schema_migrate(db, "db", true, list, 2, &f.e) < 0 && version_of(db) == 1, "a reader does not migrate");
-	ok(meta_sqlite_schema_migrate(db, "db", false, list, 2, &f.e) == 0 && version_of(db) == 2, "only what is new is done");
-	ok(meta_sqlite_schema_migrate(db, "db", false, list, 3, &f.e) < 0 && version_of(db) == 2, "one that fails leaves the version");
+	ok(meta_sqlite_schema_migrate(db, "db", false, list, 1, &f.e) == 0 && version_of(db) == 1,
+		"an empty file gets version 1");
+	ok(meta_sqlite_schema_migrate(db, "db", true, list, 2, &f.e) < 0 && version_of(db) == 1,
+		"a reader does not migrate");
+	ok(meta_sqlite_schema_migrate(db, "db", false, list, 2, &f.e) == 0 && version_of(db) == 2,
+		"only what is new is done");
+	ok(meta_sqlite_schema_migrate(db, "db", false, list, 3, &f.e) < 0 && version_of(db) == 2,
+		"one that fails leaves the version");
 	ok(sqlite3_exec(db, "SELECT * FROM c", NULL, NULL, NULL) != SQLITE_OK, "and nothing of it");
-	ok(meta_sqlite_schema_migrate(db, "db", false, list, 1, &f.e) < 0 && f.e.code == ERR_CONFLICT, "older code refuses a newer file");
+	ok(meta_sqlite_schema_migrate(db, "db", false, list, 1, &f.e) < 0 && f.e.code == ERR_CONFLICT,
+		"older code refuses a newer file");
 	sqlite3_close(db);
 	fixture_release(&f);
 }
@@ -170,7 +182,8 @@ static void test_readers(void)
 	pid_t child;
 
 	fixture_init(&f);
-	ok(!open_reader(&f) && f.e.code == ERR_NOT_FOUND && !file_there(&f, ""), "a reader makes no database");
+	ok(!open_reader(&f) && f.e.code == ERR_NOT_FOUND && !file_there(&f, ""),
+		"a reader makes no database");
 	reopen(&f);
 	make_topic(&f, "a", 3);
 	is_int(topics_seen(&f), 1, "a reader sees what is committed while the writer is there");
@@ -185,11 +198,13 @@ static void test_readers(void)
 	ok(!file_there(&f, "-wal"), "a writer that ends well leaves no WAL");
 	database = content(&f, "");
 	is_int(topics_seen(&f), 2, "a reader needs none");
-	ok(!file_there(&f, "-wal") && !file_there(&f, "-shm") && same_content(&f, "", &database), "and makes none");
+	ok(!file_there(&f, "-wal") && !file_there(&f, "-shm") && same_content(&f, "", &database),
+		"and makes none");
 	r = open_reader(&f);
 	reopen(&f);
 	make_topic(&f, "c", 3);
-	ok(r && r->driver->counts(r, &c, &f.e) < 0 && f.e.code == ERR_UNAVAILABLE, "it notices when a writer starts under it");
+	ok(r && r->driver->counts(r, &c, &f.e) < 0 && f.e.code == ERR_UNAVAILABLE,
+		"it notices when a writer starts under it");
 	meta_free(r);
 	meta_free(f.m);
 	f.m = NULL;
@@ -208,8 +223,10 @@ static void test_readers(void)
 	is_int(topics_seen(&f), 4, "a reader sees what is in it");
 	ok(same_content(&f, "", &database) && same_content(&f, "-wal", &wal), "and changes nothing");
 	unlink(path_of(&f, "-shm"));
-	ok(!open_reader(&f) && f.e.code == ERR_UNAVAILABLE && f.e.hint[0], "a WAL that cannot be read is not passed over");
-	ok(reopen(&f) == 0 && f.m->driver->counts(f.m, &c, &f.e) == 0 && c.topics == 4, "the next writer recovers it");
+	ok(!open_reader(&f) && f.e.code == ERR_UNAVAILABLE && f.e.hint[0],
+		"a WAL that cannot be read is not passed over");
+	ok(reopen(&f) == 0 && f.m->driver->counts(f.m, &c, &f.e) == 0 && c.topics == 4,
+		"the next writer recovers it");
 	buf_release(&database);
 	buf_release(&wal);
 	fixture_release(&f);
@@ -349,12 +366,15 @@ static void test_kill(void)
 		good = reopen(&f) == 0;
 		end = good ? partition_row(&f, t, 0).flushed_end : -1;
 		/* one more may be on disk whose answer was not heard */
-		good = good && acked >= 0 && (end == acked || end == acked + 1) && find(&f, t, 0, false, end - 1, 0, NULL) == end - 1;
+		good = good && acked >= 0 && (end == acked || end == acked + 1) &&
+		       find(&f, t, 0, false, end - 1, 0, NULL) == end - 1;
 		if (!good)
-			printf("# round %d: acknowledged %lld, found %lld: %s\n", round, (long long)acked, (long long)end, f.e.text);
+			printf("# round %d: acknowledged %lld, found %lld: %s\n", round, (long long)acked,
+				(long long)end, f.e.text);
 	}
 	ok(good, "killed in the middle of commits, again and again: ends are as acknowledged");
-	ok(f.m && f.m->driver->counts(f.m, &c, &f.e) == 0 && c.live_objects == (uint64_t)end && c.records == (uint64_t)end,
+	ok(f.m && f.m->driver->counts(f.m, &c, &f.e) == 0 && c.live_objects == (uint64_t)end &&
+			c.records == (uint64_t)end,
 		"counts are right");
 	fixture_release(&f);
 }

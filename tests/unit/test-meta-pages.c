@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Young segments, folding and pages: 200 segments of up to 50 partitions, every answer compared to a model that keeps all runs. */
+/* Young segments, folding and pages: 200 segments of up to 50 partitions, every answer compared to a model
+ * that keeps all runs. */
 #include "tests/unit/meta-fixture.h"
 
 enum { SEGMENTS = 200, TOPICS = 5, PARTITIONS = 10, LOOKUPS = 3000 };
@@ -53,8 +54,8 @@ static bool commit_segment(struct fixture *f, uint64_t session)
 	enum meta_verdict verdicts[TOPICS * PARTITIONS];
 	uint64_t object = ++f->objects, sequence;
 	size_t n = make_segment(session, runs);
-	bool good = intend(f, session, object) == 0 && commit_runs(f, session, object, runs, n, verdicts, &sequence) == 0 &&
-		sequence == object;
+	bool good = intend(f, session, object) == 0 &&
+		    commit_runs(f, session, object, runs, n, verdicts, &sequence) == 0 && sequence == object;
 
 	model.objects++;
 	for (size_t i = 0; i < n; i++)
@@ -91,15 +92,16 @@ static bool same_answer(struct fixture *f)
 	struct meta_object o;
 	bool good;
 
-	if (f->m->driver->run_find(f->m, &model.topics[t], p, by_timestamp, value, from, &a, &o, &run, &f->e) == 0)
+	if (f->m->driver->run_find(
+		    f->m, &model.topics[t], p, by_timestamp, value, from, &a, &o, &run, &f->e) == 0)
 		good = want && !strcmp(o.name, object_name(want->object)) && o.bytes == 1000 + want->object &&
-			run.first_offset == want->run.first_offset && run.end_offset == want->run.end_offset &&
-			run.position == want->run.position;
+		       run.first_offset == want->run.first_offset && run.end_offset == want->run.end_offset &&
+		       run.position == want->run.position;
 	else
 		good = !want && f->e.code == ERR_NOT_FOUND;
 	if (!good)
-		printf("# topic %d partition %d %s %lld from %lld: %s\n", t, p, by_timestamp ? "timestamp" : "offset", (long long)value,
-			(long long)from, f->e.text);
+		printf("# topic %d partition %d %s %lld from %lld: %s\n", t, p,
+			by_timestamp ? "timestamp" : "offset", (long long)value, (long long)from, f->e.text);
 	arena_release(&a);
 	return good;
 }
@@ -111,7 +113,7 @@ static bool same_ends(struct fixture *f)
 			struct meta_partition row = partition_row(f, model.topics[t], p);
 
 			if (row.flushed_end != end_of(t, p) || row.records != (uint64_t)end_of(t, p) ||
-			    row.bytes != 100 * (uint64_t)end_of(t, p))
+				row.bytes != 100 * (uint64_t)end_of(t, p))
 				return false;
 		}
 	return true;
@@ -127,8 +129,8 @@ static int walk_object(void *ctx, const struct meta_object *o, const struct segm
 {
 	struct walk *w = ctx;
 
-	w->good = w->good && o->sequence > w->last_sequence && !strcmp(o->name, object_name(o->sequence)) && count > 0 &&
-		runs[0].end_offset > runs[0].first_offset;
+	w->good = w->good && o->sequence > w->last_sequence && !strcmp(o->name, object_name(o->sequence)) &&
+		  count > 0 && runs[0].end_offset > runs[0].first_offset;
 	w->last_sequence = o->sequence;
 	w->objects++;
 	w->runs += count;
