@@ -13,6 +13,9 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/object.c libsh/store/object.h \
 	libsh/store/object_dir.c \
 	libsh/store/object_fault.c \
+	libsh/store/offline.c libsh/store/offline.h \
+	libsh/store/offline_segment.c \
+	libsh/store/offline_wal.c \
 	libsh/store/producer_set.c libsh/store/producer_set.h \
 	libsh/store/segment_build.c libsh/store/segment_file.h \
 	libsh/store/segment_file.c \
