@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include "daemon/store/store.h"
 #include "libsh/base/disk.h"
@@ -25,7 +26,7 @@ static bool waiting;
 /* This stands before the C library's: a disk that is full, which memory is not. */
 static bool disk_full;
 
-ssize_t pwrite(int fd, const void *p, size_t n, off_t offset)
+ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t offset)
 {
 	struct stat st;
 
@@ -33,7 +34,7 @@ ssize_t pwrite(int fd, const void *p, size_t n, off_t offset)
 		errno = ENOSPC;
 		return -1;
 	}
-	return syscall(SYS_pwrite64, fd, p, n, offset);
+	return syscall(SYS_pwritev, fd, iov, (long)count, (long)offset, 0L);
 }
 
 /* What the role's main file does. */
