@@ -52,8 +52,8 @@ struct batch_header {
 	int32_t record_count;
 };
 
-/* Decode the header of a batch that starts at p, of which n bytes are there. ERR_CORRUPT_BATCH when n < 61, or the
- * length or magic cannot be; checks no CRC. */
+/* Decode the header of a batch that starts at p, of which n bytes are there. ERR_CORRUPT_BATCH when n < 61,
+ * or the length or magic cannot be; checks no CRC. */
 int batch_header_read(const void *p, size_t n, struct batch_header *h, struct err *e);
 /* Whole size in bytes of the batch at p (12 + batchLength) once n >= 12, 0 if n < 12, -1 if it cannot be. */
 int64_t batch_size(const void *p, size_t n);
@@ -79,10 +79,15 @@ struct batch_rules {
 	int64_t now_ms;             /* for the two limits below and LogAppendTime */
 	int64_t max_before_ms, max_after_ms; /* message.timestamp.before/after.max.ms; INT64_MAX: no limit */
 };
-/* Exactly one batch of n bytes. On 0, *h is the header as it now stands and batch is fit to be stored once stamped.
- * A wrong maxTimestamp, LogAppendTime, or gaps in the offset deltas are mended as Kafka does: in place with a new CRC,
- * or, where records had to be written anew, into *rewritten (then rewritten->len > 0 and that is the batch to store).
- * On -1, e names the record at fault where there is one. */
+/*
+ * Exactly one batch of n bytes. On 0, *h is the header as it now stands and batch is fit to be stored once
+ * stamped. A wrong maxTimestamp, LogAppendTime, or gaps in the offset deltas are mended as Kafka does: in
+ * place with a new CRC, or, where records had to be written anew, into *rewritten, which is emptied first (then
+ * rewritten->len > 0 and that is the batch to store). On -1, e names the record at fault where there is one,
+ * and batch is as it was. Damage under a wrong CRC or length is ERR_CORRUPT_BATCH, which producers send
+ * again; damage under a right CRC was made so and is ERR_INVALID_RECORD. Records that decompress to more than
+ * 16 MiB and 1024 times the batch are taken for a bomb: ERR_TOO_LARGE, as above max_raw_bytes.
+ */
 int batch_validate(void *batch, size_t n, const struct batch_rules *rules, struct batch_header *h,
 	struct buf *rewritten, struct err *e);
 
@@ -98,7 +103,11 @@ struct record_header {
 	struct bytes key;   /* never null */
 	struct bytes value; /* data NULL: null */
 };
-/* Streams the records of one batch with bounded memory: a window of decompressed bytes that holds at least one record. */
+/*
+ * Streams the records of one batch with bounded memory: in place when it is not compressed, else through a window of
+ * decompressed bytes that holds at least one record. batch must stay valid; its CRC is the caller's to check.
+ * max_raw_bytes as in struct batch_rules. Gaps in the offsets, as compaction leaves them, are fine.
+ */
 struct batch_reader;
 struct batch_reader *batch_reader_new(const void *batch, size_t n, size_t max_raw_bytes, struct err *e);
 /* 1: *r filled, valid until the next call; 0: end (count and length matched the header); -1: damage. */

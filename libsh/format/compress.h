@@ -2,9 +2,10 @@
 /*
  * The codecs of Kafka's record batches. Reading is streamed and capped: a size declared in the data is never trusted.
  *
- * gzip: RFC 1952, several members. snappy: one raw block, or xerial framing (magic 82 53 4E 41 50 50 59 00, two
- * int32, then int32 length and block, repeated). lz4: frame format 1.6, written with independent 64 KiB
- * blocks. zstd: RFC 8878, content size optional.
+ * gzip: RFC 1952, several members. snappy: one raw block, or xerial framing (magic 82 53 4E 41 50 50 59 00,
+ * two int32, then int32 length and block, repeated), which is what we write. lz4: one frame, format 1.6, with
+ * independent blocks (64 KiB when we write; linked ones are ERR_UNSUPPORTED_CODEC, since Java clients cannot read
+ * them). zstd: RFC 8878, several frames, content size optional.
  */
 #ifndef SH_FORMAT_COMPRESS_H
 #define SH_FORMAT_COMPRESS_H
