@@ -23,3 +23,11 @@ tests_fuzz_fuzz_batch_LDADD = $(FUZZ_LIBS)
 FUZZ_TESTS += tests/fuzz/fuzz-compress
 tests_fuzz_fuzz_compress_SOURCES = tests/fuzz/fuzz-compress.c
 tests_fuzz_fuzz_compress_LDADD = $(FUZZ_LIBS)
+
+FUZZ_TESTS += tests/fuzz/fuzz-settings
+tests_fuzz_fuzz_settings_SOURCES = tests/fuzz/fuzz-settings.c
+tests_fuzz_fuzz_settings_LDADD = libsh/libshrun.a $(FUZZ_LIBS)
+
+FUZZ_TESTS += tests/fuzz/fuzz-messages
+tests_fuzz_fuzz_messages_SOURCES = tests/fuzz/fuzz-messages.c
+tests_fuzz_fuzz_messages_LDADD = daemon/libshdaemon.a libsh/libshrun.a $(FUZZ_LIBS)
