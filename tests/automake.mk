@@ -11,7 +11,12 @@ AM_TESTS_ENVIRONMENT = \
 # Shell tests: the file's number says the family (00 structure, 01-04 features, 05 survival).
 SHELL_TESTS = \
 	tests/t0100-shd.t \
-	tests/t0010-layers.t
+	tests/t0010-layers.t \
+	tests/t0011-exported-names.t \
+	tests/t0500-crash.t \
+	tests/t0505-torn-tail.t \
+	tests/t0510-disk-errors.t \
+	tests/t0520-durability.t
 TESTS += $(SHELL_TESTS)
 EXTRA_DIST += tests/lib.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
 

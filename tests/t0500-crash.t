@@ -30,6 +30,10 @@ pause_ms() {
 start() {
 	start_shd -O segment.max_age=1s -O segment.max_bytes=1M -O object.flush_interval=50ms
 }
+create_topic() {
+	api POST /api/v1/topics -H 'Content-Type: application/json' -d "{\"name\":\"$1\",\"partitions\":4}" >"$TMP/create.out"
+	[ "$(api_status)" = 201 ] || bail "cannot create topic $1: $(cat "$TMP/create.out")"
+}
 load_pid=
 load_start() { # topic argument...: writers and a reader in the background
 	load_topic=$1
@@ -63,10 +67,7 @@ end_load() { # leave no writer behind when the test itself ends early
 trap end_load EXIT
 
 start
-"$STREAMCTL" topic create crash --partitions 4 >"$TMP/create.out" 2>&1 || {
-	diag_file "$TMP/create.out"
-	bail 'cannot create a topic'
-}
+create_topic crash
 
 # ---- the whole family -------------------------------------------------------------------------------------------------
 load_start crash --writers 4 --partitions 4 --level mixed
@@ -112,7 +113,7 @@ ok 'after an orderly restart as well' \
 # ---- single roles --------------------------------------------------------------------------------------------------
 # A killed role comes back by itself; clients see a pause, not a loss. Longer pauses of the throttle only follow a second death.
 for role in store meta janitor agent; do
-	"$STREAMCTL" topic create "role-$role" --partitions 4 >"$TMP/create.out" 2>&1 || diag_file "$TMP/create.out"
+	create_topic "role-$role"
 	load_start "role-$role" --writers 4 --partitions 4 --level mixed
 	wait_for 'acked_more_than 200' 30 || diag 'the load does not get going'
 	killed=$(shd_pid "$role")

@@ -200,7 +200,7 @@ static const char *name_object(struct arena *a, const struct uuid *id, uint64_t 
 {
 	char text[UUID_TEXT_BYTES];
 
-	return arena_printf(a, "segments/%02x/%016llx-%s", id->b[15], (unsigned long long)incarnation,
+	return arena_printf(a, "segments/%02x/%016llx-%s.seg", id->b[15], (unsigned long long)incarnation,
 		uuid_format(id, text));
 }
 
