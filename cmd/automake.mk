@@ -25,5 +25,4 @@ cmd_libcmd_a_SOURCES = \
 	cmd/command.c cmd/command.h \
 	cmd/output.c cmd/output.h
 CMD_LIBS = cmd/libcmd.a libsh/libshrun.a libsh/libshbase.a
-CMD_CLIENT_LIBS = cmd/libcmd.a libsh/libshrun.a libsh/libshformat.a libsh/libshbase.a \
-	$(CURL_LIBS) $(JANSSON_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(ZLIB_LIBS) $(SNAPPY_LIBS)
+CMD_CLIENT_LIBS = cmd/libcmd.a libsh/libshrun.a $(FORMAT_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)

@@ -2,7 +2,9 @@
 noinst_LIBRARIES += libsh/libshrun.a
 libsh_libshrun_a_SOURCES = \
 	libsh/run/address.c libsh/run/address.h \
+	libsh/run/api.c libsh/run/api.h \
 	libsh/run/chan.c libsh/run/chan.h \
+	libsh/run/http_client.c libsh/run/http_client.h \
 	libsh/run/loop.c libsh/run/loop.h \
 	libsh/run/options.c libsh/run/options.h \
 	libsh/run/pack.c libsh/run/pack.h \

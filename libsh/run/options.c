@@ -189,25 +189,25 @@ int options_parse(const struct option_set *sets, int set_count, int argc, char *
 
 /* ---- the table as text ---- */
 
-/* Add words from column `column` on, wrapped and indented to HELP_COLUMN. */
-static void add_wrapped(struct buf *out, size_t column, const char *text)
+/* Add words from HELP_COLUMN on, wrapped and indented. */
+static void add_wrapped(struct buf *out, const char *text)
 {
+	size_t column = HELP_COLUMN;
+
 	while (*text) {
 		size_t word = strcspn(text, " ");
+		bool first = column == HELP_COLUMN;
 
-		if (column + word > HELP_WIDTH && column > HELP_COLUMN) {
+		if (!first && column + 1 + word > HELP_WIDTH) {
 			buf_addf(out, "\n%*s", HELP_COLUMN, "");
 			column = HELP_COLUMN;
+			first = true;
 		}
+		if (!first)
+			buf_addc(out, ' ');
 		buf_add(out, text, word);
-		column += word;
-		text += word;
-		if (*text == ' ') {
-			text++;
-			if (column < HELP_WIDTH)
-				buf_addc(out, ' ');
-			column++;
-		}
+		column += word + !first;
+		text += word + (text[word] == ' ');
 	}
 	buf_addc(out, '\n');
 }
@@ -227,7 +227,7 @@ void options_help(const struct option *table, struct buf *out)
 			buf_addf(out, "\n%*s", HELP_COLUMN, "");
 		else
 			buf_addf(out, "%*s", (int)(HELP_COLUMN - used), "");
-		add_wrapped(out, HELP_COLUMN, o->text);
+		add_wrapped(out, o->text);
 	}
 }
 
