@@ -82,8 +82,8 @@ struct batch_rules {
 /*
  * Exactly one batch of n bytes. On 0, *h is the header as it now stands and batch is fit to be stored once
  * stamped. A wrong maxTimestamp, LogAppendTime, or gaps in the offset deltas are mended as Kafka does: in
- * place with a new CRC, or, where records had to be written anew, into *rewritten, which is emptied first (then
- * rewritten->len > 0 and that is the batch to store). On -1, e names the record at fault where there is one,
+ * place with a new CRC, or, where records had to be written anew, into *rewritten, which is emptied first
+ * (then rewritten->len > 0 and that is the batch to store). On -1, e names the record at fault where there is one,
  * and batch is as it was. Damage under a wrong CRC or length is ERR_CORRUPT_BATCH, which producers send
  * again; damage under a right CRC was made so and is ERR_INVALID_RECORD. Records that decompress to more than
  * 16 MiB and 1024 times the batch are taken for a bomb: ERR_TOO_LARGE, as above max_raw_bytes.
@@ -104,8 +104,8 @@ struct record_header {
 	struct bytes value; /* data NULL: null */
 };
 /*
- * Streams the records of one batch with bounded memory: in place when it is not compressed, else through a window of
- * decompressed bytes that holds at least one record. batch must stay valid; its CRC is the caller's to check.
+ * Streams the records of one batch with bounded memory: in place when it is not compressed, else through a
+ * window of decompressed bytes that holds at least one record. batch must stay valid; its CRC is the caller's to check.
  * max_raw_bytes as in struct batch_rules. Gaps in the offsets, as compaction leaves them, are fine.
  */
 struct batch_reader;
@@ -129,7 +129,8 @@ struct batch_writer {
 };
 void batch_writer_init(struct batch_writer *w, enum codec codec, size_t max_raw_bytes);
 void batch_writer_release(struct batch_writer *w);
-/* offset of r is ignored: records are numbered from 0. Headers are taken in encoded form. ERR_TOO_LARGE: does not fit, nothing added. */
+/* offset of r is ignored: records are numbered from 0. Headers are taken in encoded form. ERR_TOO_LARGE: it does
+ * not fit, and nothing was added. */
 int batch_writer_add(struct batch_writer *w, const struct record *r, struct err *e);
 /* Encoded size so far, header included, before compression. */
 size_t batch_writer_size(const struct batch_writer *w);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The codecs of Kafka's record batches. Reading is streamed and capped: a size declared in the data is never trusted.
+ * The codecs of Kafka's record batches. Reading is streamed and capped; no size declared in the data is trusted.
  *
  * gzip: RFC 1952, several members. snappy: one raw block, or xerial framing (magic 82 53 4E 41 50 50 59 00,
  * two int32, then int32 length and block, repeated), which is what we write. lz4: one frame, format 1.6, with
- * independent blocks (64 KiB when we write; linked ones are ERR_UNSUPPORTED_CODEC, since Java clients cannot read
- * them). zstd: RFC 8878, several frames, content size optional.
+ * independent blocks (64 KiB when we write; linked ones are ERR_UNSUPPORTED_CODEC, since Java clients cannot
+ * read them). zstd: RFC 8878, several frames, content size optional.
  */
 #ifndef SH_FORMAT_COMPRESS_H
 #define SH_FORMAT_COMPRESS_H
@@ -28,7 +28,8 @@ int compress_bytes(enum codec codec, int level, const void *in, size_t n, struct
 /* Pulls decompressed bytes from memory that stays valid while the decompressor lives. */
 struct decompressor;
 /* max_out: cap in bytes on all output together; passing it is ERR_TOO_LARGE. */
-struct decompressor *decompressor_new(enum codec codec, const void *in, size_t n, size_t max_out, struct err *e);
+struct decompressor *decompressor_new(
+	enum codec codec, const void *in, size_t n, size_t max_out, struct err *e);
 /* Up to cap bytes; returns the number, 0 at the end, -1 on damage or above the cap. */
 ptrdiff_t decompressor_read(struct decompressor *d, void *out, size_t cap, struct err *e);
 void decompressor_free(struct decompressor *d);
