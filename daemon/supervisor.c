@@ -22,7 +22,10 @@
 #include "libsh/base/log.h"
 #include "libsh/base/mem.h"
 
-enum { DESCRIPTORS_BESIDES_CLIENTS = 512 };
+enum {
+	DESCRIPTORS_BESIDES_CLIENTS = 512,
+	SAME_SIGNAL_MS = 500, /* timeout(1) and others signal the process and its group: one wish, two signals */
+};
 
 struct supervisor {
 	const struct configuration *config;
@@ -34,6 +37,7 @@ struct supervisor {
 	struct children *children;
 	struct timer drain_deadline;
 	bool announced, stopping;
+	int64_t stopping_since_ms;
 	int exit_status;
 };
 
@@ -66,12 +70,15 @@ static void drain_overdue(void *ctx)
 
 static void stop(struct supervisor *s, int signo)
 {
+	if (s->stopping && clock_mono_ms() - s->stopping_since_ms < SAME_SIGNAL_MS)
+		return;
 	if (s->stopping) {
 		log_warn("%s again: not waiting for the rest to drain", strsignal(signo));
 		children_kill(s->children);
 		return;
 	}
 	s->stopping = true;
+	s->stopping_since_ms = clock_mono_ms();
 	log_info("%s: draining", strsignal(signo));
 	notify_send("STOPPING=1");
 	datadir_withdraw(&s->datadir, "ready");
