@@ -88,18 +88,37 @@ start_on_bad_disk
 is "$(read_all 1)" 'a b c g h ' 'other partitions start, with what came before and after the damage'
 is "$(read_all 2)" 'a ' 'also one whose first record came later'
 is "$(produce 1 i)" 200 'and take records'
-api GET '/api/v1/topics/t/partitions/0/records?offset=earliest&end=now' >/dev/null
-is "$(api_status)" 503 'the damaged partition is refused'
+is "$(read_all 0)" 'a b c f ' 'the damaged one serves what is before the damage'
+is "$(produce 0 i)" 503 'and takes nothing'
 is "$(jq -r .error.code <"$TMP/body")" partition_damaged 'by its code'
-diag "$(cat "$TMP/body")"
-is "$(produce 0 i)" 503 'for writing as well'
+like "$(jq -r .error.message <"$TMP/body")" 'ends? at offset 4' 'with the offset where it ends'
+api GET /api/v1/topics/t/partitions >"$TMP/partitions"
+like "$(jq -r '.[0].damage' <"$TMP/partitions")" 'damaged' 'it is seen in the list of partitions'
+is "$(jq -c '[.[1, 2].damage]' <"$TMP/partitions")" '[null,null]' 'and the others are well'
 like "$(cat "$SHD_LOG")" '[Dd]amage' 'the log of shd says why'
 ok 'what came behind the damage is in quarantine' sh -c 'test -n "$(ls "$1")"' - "$DATA/slots/0/quarantine"
 kill_shd
 start_on_bad_disk
-api GET '/api/v1/topics/t/partitions/0/records?offset=earliest&end=now' >/dev/null
-is "$(api_status)" 503 'after another crash it is still refused, and not forgotten'
+is "$(read_all 0)" 'a b c f ' 'after another crash it serves the same'
+is "$(produce 0 j)" 503 'and is not forgotten'
 is "$(read_all 1)" 'a b c g h i ' 'and the others still serve'
+stop_shd
+is "$?" 0 'it stops in order'
+
+# ---- damage that takes a partition's last record: no later entry tells that it was there ------------------------------------
+DATA=$TMP/data2
+start_on_bad_disk
+api POST /api/v1/topics -H 'Content-Type: application/json' -d '{"name":"t","partitions":3}' >/dev/null
+for partition in 2 0 0 1 1; do produce "$partition" a >/dev/null; done
+ok 'the log is synced' wait_for synced 10
+kill_shd
+set -- $(entries | awk '$6 == "batch" && $4 == 0' | tail -n 1)
+garble "$1" "$2" 128
+start_on_bad_disk
+is "$(produce 0 b)" 503 'a partition that may have lost its last record takes nothing'
+is "$(jq -r .error.code <"$TMP/body")" partition_damaged 'and says why'
+is "$(read_all 0)" 'a ' 'what is before it is served'
+is "$(read_all 1)$(produce 1 b)" 'a a 200' 'one with records behind the damage has lost nothing'
 stop_shd
 is "$?" 0 'it stops in order'
 done_testing

@@ -65,8 +65,15 @@ rm -f "$DATA/slots/0/wal/FAILED"
 start_on_bad_disk
 is "$(produce t six)" 200 'when the operator has removed the mark it takes records again'
 values=$(read_all t)
-is "$values" "one
-six" 'and what was never acknowledged is not there'
+# The record whose outcome was unknown may be there, once, if the disk had it after all; it was read back past the page cache
+# and written anew. What was refused is not.
+case $values in
+"one
+six" | "one
+two
+six") ok 'the record of unknown outcome is there once at most, the refused ones are not' true ;;
+*) is "$values" 'one, perhaps two, six' 'the record of unknown outcome is there once at most, the refused ones are not' ;;
+esac
 stop_shd
 is "$?" 0 'it stops in order again'
 
