@@ -60,7 +60,8 @@ static void round_end(struct janitor *j)
 		after_ms = j->pause_ms > after_ms ? j->pause_ms : after_ms;
 	} else {
 		j->pause_ms = 0;
-		after_ms = j->more && after_ms > SOON_MS ? SOON_MS : after_ms;
+		if ((j->more || j->removed >= NAMES_MAX) && after_ms > SOON_MS)
+			after_ms = SOON_MS;
 	}
 	arena_release(&j->arena);
 	loop_timer_set(j->self->loop, &j->timer, after_ms, round_begin, j);

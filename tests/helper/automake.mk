@@ -28,3 +28,8 @@ tests_helper_test_role_LDADD = daemon/libshdaemon.a libsh/libshrun.a libsh/libsh
 
 check_PROGRAMS += tests/helper/notify-sink
 tests_helper_notify_sink_SOURCES = tests/helper/notify_sink.c
+
+# Agent and store beside the real shd-meta and shd-janitor.
+check_PROGRAMS += tests/helper/meta-load
+tests_helper_meta_load_SOURCES = tests/helper/meta_load.c
+tests_helper_meta_load_LDADD = daemon/libshdaemon.a libsh/libshrun.a libsh/libshformat.a libsh/libshbase.a
