@@ -143,7 +143,7 @@ static void put_failed(struct build *b)
 		return;
 	}
 	if (!b->logged)
-		log_warn("the object store does not take %s, trying again for %lld s: %s", b->object,
+		log_warn("a segment cannot be put yet, trying again for %lld s: %s",
 			(long long)patience_ms(b) / 1000, b->error.text);
 	b->logged = true;
 	loop_timer_set(b->role->self->loop, &b->retry, pause, build_retry, b);
