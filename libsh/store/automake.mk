@@ -14,6 +14,7 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/object_dir.c \
 	libsh/store/object_fault.c \
 	libsh/store/offline.c libsh/store/offline.h \
+	libsh/store/offline_objects.c \
 	libsh/store/offline_segment.c \
 	libsh/store/offline_wal.c \
 	libsh/store/producer_set.c libsh/store/producer_set.h \

@@ -13,6 +13,12 @@
 #include "libsh/store/segment_file.h"
 #include "libsh/store/wal_file.h"
 
+/* What a user named as STORE. A file:// URL is a directory; a directory is one of data if it has metadata. */
+enum offline_kind { OFFLINE_DATA, OFFLINE_OBJECTS, OFFLINE_SEGMENT, OFFLINE_WAL };
+int offline_kind(const char *store, enum offline_kind *kind, struct err *e);
+/* Where shd keeps its data when it is not told: $XDG_DATA_HOME/streamhouse, ~/.local/share/streamhouse. mem_free(). */
+char *offline_default_store(void);
+
 /* ---- segments ---- */
 
 /* An object of a store as the input of segment_file_open() and the like. Init, then use in.input. */
@@ -33,6 +39,19 @@ int offline_run_batches(const struct segment_input *in, const struct segment_run
 /* The detail of a run that the metadata names: only its section is read. Memory from a. */
 int offline_run_detail(const struct segment_input *in, const struct segment_run *run, struct arena *a, struct segment_run_detail *d,
 	struct err *e);
+
+/* ---- directories of segments, without metadata ---- */
+
+struct offline_object_run {
+	const char *object, *topic_name;
+	uint64_t object_bytes;
+	struct segment_run run;
+};
+/* The store of a directory or file:// URL. */
+int offline_objects_open(const char *store, struct object_store **s, struct err *e);
+/* The runs of every object that ends in .seg, by topic, partition and first offset. What cannot be read is told and left out. */
+int offline_objects_list(struct object_store *s, struct arena *a, struct offline_object_run **runs, size_t *count,
+	void (*unreadable)(void *ctx, const char *object, const struct err *e), void *ctx, struct err *e);
 
 /* ---- data directories ---- */
 

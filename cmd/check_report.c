@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+#include "cmd/check_report.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "libsh/base/mem.h"
+#include "libsh/base/text.h"
+
+static const struct output_column columns[] = {
+	{"severity", OUTPUT_TEXT},
+	{"where", OUTPUT_TEXT},
+	{"finding", OUTPUT_TEXT},
+};
+
+void check_report_init(struct check_report *r, const struct command_run *run)
+{
+	*r = (struct check_report){.run = run};
+	if (run->globals->output > OUTPUT_TABLE)
+		r->output = output_new(run, columns, array_count(columns));
+}
+
+static void add(struct check_report *r, const char *severity, const char *where, const char *fmt, va_list ap)
+{
+	struct buf line = BUF_INIT(64 << 10);
+
+	if (r->output) {
+		buf_vaddf(&line, fmt, ap);
+		output_text(r->output, severity);
+		output_text(r->output, where);
+		output_text(r->output, line.data ? line.data : "");
+	} else {
+		buf_addf(&line, "%s: %s: ", severity, where);
+		buf_vaddf(&line, fmt, ap);
+		buf_addc(&line, '\n');
+		command_write(r->run, line.data, line.len);
+	}
+	buf_release(&line);
+}
+
+void check_report_damage(struct check_report *r, const char *where, const char *fmt, ...)
+{
+	va_list ap;
+
+	r->damages++;
+	va_start(ap, fmt);
+	add(r, "damage", where, fmt, ap);
+	va_end(ap);
+}
+
+void check_report_note(struct check_report *r, const char *where, const char *fmt, ...)
+{
+	va_list ap;
+
+	r->notes++;
+	va_start(ap, fmt);
+	add(r, "note", where, fmt, ap);
+	va_end(ap);
+}
+
+static const char *plural(int64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+static void summary(const struct check_report *r, struct buf *b)
+{
+	char size[32];
+
+	buf_addf(b, "%lld partition%s, %lld segment%s (%s", (long long)r->partitions, plural(r->partitions), (long long)r->segments,
+		plural(r->segments), text_format_size(r->segment_bytes, size));
+	if (r->segments_read)
+		buf_addf(b, ", data of %lld read", (long long)r->segments_read);
+	buf_addf(b, "), %lld WAL file%s (%lld batch%s): ", (long long)r->wal_files, plural(r->wal_files), (long long)r->batches,
+		r->batches == 1 ? "" : "es");
+	if (r->damages)
+		buf_addf(b, "%lld damage%s found", (long long)r->damages, plural(r->damages));
+	else
+		buf_adds(b, "no damage found");
+}
+
+int check_report_finish(struct check_report *r)
+{
+	struct buf b = BUF_INIT(4096);
+
+	summary(r, &b);
+	if (r->output) {
+		output_finish(r->output, false);
+		command_note(r->run, "%s", b.data);
+	} else {
+		buf_addc(&b, '\n');
+		command_write(r->run, b.data, b.len);
+	}
+	buf_release(&b);
+	return r->damages ? EXIT_CONDITION : EXIT_DONE;
+}
