@@ -4,9 +4,13 @@ bin_PROGRAMS += cmd/streamctl
 cmd_streamctl_SOURCES = cmd/streamctl.c cmd/completion.c cmd/completion.h cmd/find.c cmd/find.h cmd/command-list.def
 cmd_streamctl_LDADD = $(CMD_LIBS)
 
-COMMANDS = cmd/streamctl-consume cmd/streamctl-produce cmd/streamctl-status cmd/streamctl-topic
+COMMANDS = cmd/streamctl-cat cmd/streamctl-check cmd/streamctl-consume cmd/streamctl-produce cmd/streamctl-status cmd/streamctl-topic
 pkglibexec_PROGRAMS += $(COMMANDS)
 
+cmd_streamctl_cat_SOURCES = cmd/cat.c cmd/consume_output.c cmd/consume_output.h cmd/interrupt.c cmd/interrupt.h
+cmd_streamctl_cat_LDADD = $(CMD_OFFLINE_LIBS)
+cmd_streamctl_check_SOURCES = cmd/check.c cmd/check_data.c cmd/check_data.h cmd/check_report.c cmd/check_report.h
+cmd_streamctl_check_LDADD = $(CMD_OFFLINE_LIBS)
 cmd_streamctl_consume_SOURCES = cmd/consume.c cmd/consume_output.c cmd/consume_output.h \
 	cmd/consume_stream.c cmd/consume_stream.h cmd/interrupt.c cmd/interrupt.h
 cmd_streamctl_consume_LDADD = $(CMD_CLIENT_LIBS)
@@ -26,3 +30,4 @@ cmd_libcmd_a_SOURCES = \
 	cmd/output.c cmd/output.h
 CMD_LIBS = cmd/libcmd.a libsh/libshrun.a libsh/libshbase.a
 CMD_CLIENT_LIBS = cmd/libcmd.a libsh/libshrun.a $(FORMAT_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)
+CMD_OFFLINE_LIBS = cmd/libcmd.a libsh/libshstore.a libsh/libshrun.a $(FORMAT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS)
