@@ -160,13 +160,13 @@ static void bash_arguments(struct buf *b, const struct form *form)
 			buf_adds(b, "COMPREPLY=($(compgen -W '");
 			for (const char *c = o->kind; *c; c++)
 				buf_addc(b, *c == '|' ? ' ' : *c);
-			buf_adds(b, "' -- \"$current\"))");
+			buf_adds(b, "' -- \"$current\")); ");
 		} else if (!strcmp(o->kind, "topic")) {
-			buf_adds(b, "COMPREPLY=($(compgen -W \"$(" TOPICS ")\" -- \"$current\"))");
+			buf_adds(b, "COMPREPLY=($(compgen -W \"$(" TOPICS ")\" -- \"$current\")); ");
 		} else if (!strcmp(o->kind, "file") || !strcmp(o->kind, "directory")) {
-			buf_addf(b, "COMPREPLY=($(compgen -%c -- \"$current\"))", o->kind[0]);
+			buf_addf(b, "COMPREPLY=($(compgen -%c -- \"$current\")); ", o->kind[0]);
 		}
-		buf_adds(b, "; return ;;\n");
+		buf_adds(b, "return ;;\n");
 	}
 }
 

@@ -31,3 +31,11 @@ tests_fuzz_fuzz_settings_LDADD = libsh/libshrun.a $(FUZZ_LIBS)
 FUZZ_TESTS += tests/fuzz/fuzz-messages
 tests_fuzz_fuzz_messages_SOURCES = tests/fuzz/fuzz-messages.c
 tests_fuzz_fuzz_messages_LDADD = daemon/libshdaemon.a libsh/libshrun.a $(FUZZ_LIBS)
+
+FUZZ_TESTS += tests/fuzz/fuzz-ndjson
+tests_fuzz_fuzz_ndjson_SOURCES = tests/fuzz/fuzz-ndjson.c
+tests_fuzz_fuzz_ndjson_LDADD = $(FUZZ_LIBS)
+
+FUZZ_TESTS += tests/fuzz/fuzz-format-string
+tests_fuzz_fuzz_format_string_SOURCES = tests/fuzz/fuzz-format-string.c
+tests_fuzz_fuzz_format_string_LDADD = $(FUZZ_LIBS)

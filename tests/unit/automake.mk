@@ -105,3 +105,18 @@ TESTS += tests/unit/test-fetch
 tests_unit_test_fetch_SOURCES = tests/unit/test-fetch.c tests/unit/tap.h
 tests_unit_test_fetch_LDADD = daemon/store/libshstorerole.a daemon/libshdaemon.a libsh/libshstore.a \
 	libsh/libshrun.a libsh/libshformat.a libsh/libshbase.a
+
+check_PROGRAMS += tests/unit/test-ndjson
+TESTS += tests/unit/test-ndjson
+tests_unit_test_ndjson_SOURCES = tests/unit/test-ndjson.c tests/unit/random_record.h tests/unit/tap.h
+tests_unit_test_ndjson_LDADD = $(FORMAT_LIBS)
+
+check_PROGRAMS += tests/unit/test-format-string
+TESTS += tests/unit/test-format-string
+tests_unit_test_format_string_SOURCES = tests/unit/test-format-string.c tests/unit/random_record.h tests/unit/tap.h
+tests_unit_test_format_string_LDADD = $(FORMAT_LIBS)
+
+check_PROGRAMS += tests/unit/test-options
+TESTS += tests/unit/test-options
+tests_unit_test_options_SOURCES = tests/unit/test-options.c tests/unit/tap.h
+tests_unit_test_options_LDADD = libsh/libshrun.a libsh/libshbase.a
