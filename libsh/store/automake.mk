@@ -5,6 +5,7 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/meta_sqlite.c libsh/store/meta_sqlite.h \
 	libsh/store/meta_sqlite_garbage.c \
 	libsh/store/meta_sqlite_memory.c \
+	libsh/store/meta_sqlite_open.c \
 	libsh/store/meta_sqlite_page.c \
 	libsh/store/meta_sqlite_schema.c \
 	libsh/store/meta_sqlite_segment.c \

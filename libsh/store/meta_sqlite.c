@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Metadata in SQLite: opening, statements, transactions.
- *
- * The writer uses WAL mode with synchronous=FULL: a transaction is on disk when commit() returns. At every
- * open the WAL is checkpointed: after a crash or a failed sync the kernel may show bytes that never reached
- * the disk, and the checkpoint writes and syncs what was found before anything is built on it. When a commit
- * fails the handle is closed and opened again for the same reason.
- *
- * Read-only handles hold one snapshot. While a WAL is there they share it with shd (or read it alone after a
- * crash) and write nothing, not even the shared index. Without a WAL the file alone is complete; it is read
- * without locks, and every call checks afterwards that nobody has touched it.
+ * The SQLite driver of metadata: errors, statements, transactions, and the table of functions. A transaction
+ * is on disk when commit() returns. A change that fails is undone by its savepoint; when a whole transaction
+ * fails the handle is opened again, see meta_sqlite_open.c.
  */
 #include <errno.h>
 #include <string.h>
 #include "libsh/base/disk.h"
 #include "libsh/store/meta_sqlite.h"
-
-enum { BUSY_MS = 5000, CHECKPOINT_BUSY_MS = 100 };
 
 static const char *const statement_text[SQL_COUNT] = {
 #define S(name, text) [SQL_##name] = text,
@@ -60,135 +51,6 @@ int meta_sqlite_error(sqlite3 *db, const char *path, struct err *e, const char *
 		db ? sqlite3_errmsg(db) : "no handle", number ? ": " : "", number ? strerror(number) : "");
 	if (error_code(code) == ERR_CORRUPT)
 		err_hint(e, "stop shd and restore the file from a backup; keep the damaged one");
-	return -1;
-}
-
-static void finalize_all(struct meta_sqlite *m)
-{
-	for (int i = 0; i < SQL_COUNT; i++) {
-		sqlite3_finalize(m->statements[i]);
-		m->statements[i] = NULL;
-	}
-}
-
-static void close_database(struct meta_sqlite *m)
-{
-	finalize_all(m);
-	sqlite3_close(m->db);
-	m->db = NULL;
-	m->in_transaction = m->lost = m->state_changed = false;
-	meta_sqlite_memory_release(m);
-}
-
-/* The path as an SQLite URI: everything but plain letters is escaped. */
-static char *path_uri(const char *path, const char *parameters)
-{
-	struct buf b = BUF_INIT(64 << 10);
-
-	buf_adds(&b, "file:");
-	for (const char *p = path; *p; p++) {
-		if (*p == '?' || *p == '#' || *p == '%')
-			buf_addf(&b, "%%%02x", *p);
-		else
-			buf_addc(&b, *p);
-	}
-	buf_addf(&b, "?%s", parameters);
-	return buf_detach(&b, NULL);
-}
-
-static bool file_there(const char *path, const char *ending, off_t *size)
-{
-	char *name = mem_printf("%s%s", path, ending);
-	struct stat st;
-	bool there = stat(name, &st) == 0;
-
-	*size = there ? st.st_size : 0;
-	mem_free(name);
-	return there;
-}
-
-static int open_read_only(struct meta_sqlite *m, struct err *e)
-{
-	off_t wal_bytes, shm_bytes;
-	bool wal = file_there(m->path, "-wal", &wal_bytes), shm = file_there(m->path, "-shm", &shm_bytes);
-	char *uri;
-	int code;
-
-	if (wal_bytes > 0 && !shm) {
-		err_set(e, ERR_UNAVAILABLE, "%s-wal holds changes, but %s-shm is missing", m->path, m->path);
-		return err_hint(e, "start shd once, it recovers them; or open a copy of both files with it");
-	}
-	m->quiet = !wal || !shm;
-	if (stat(m->path, &m->quiet_stat) < 0)
-		return err_sys(e, ERR_IO, "cannot look at %s", m->path);
-	uri = path_uri(m->path, m->quiet ? "mode=ro&immutable=1" : "mode=ro&readonly_shm=1");
-	code = sqlite3_open_v2(
-		uri, &m->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
-	mem_free(uri);
-	return code == SQLITE_OK ? 0 : meta_sqlite_error(m->db, m->path, e, "opening it");
-}
-
-static int pragmas(struct meta_sqlite *m, const char *sql, struct err *e)
-{
-	return sqlite3_exec(m->db, sql, NULL, NULL, NULL) == SQLITE_OK ?
-		       0 :
-		       meta_sqlite_error(m->db, m->path, e, "preparing it");
-}
-
-/* An offline reader may keep the WAL from being emptied, not from being copied and synced: SQLITE_BUSY is
- * fine. */
-static int checkpoint(struct meta_sqlite *m, struct err *e)
-{
-	int code;
-
-	sqlite3_busy_timeout(m->db, CHECKPOINT_BUSY_MS);
-	code = sqlite3_wal_checkpoint_v2(m->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-	sqlite3_busy_timeout(m->db, BUSY_MS);
-	return code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY ?
-		       0 :
-		       meta_sqlite_error(m->db, m->path, e, "checkpoint");
-}
-
-static int open_read_write(struct meta_sqlite *m, struct err *e)
-{
-	if (sqlite3_open_v2(m->path, &m->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
-		return meta_sqlite_error(m->db, m->path, e, "opening it");
-	sqlite3_busy_timeout(m->db, BUSY_MS);
-	if (pragmas(m, "PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL", e) < 0 ||
-		meta_sqlite_schema_migrate(m->db, m->path, false, meta_sqlite_schema_migrations,
-			meta_sqlite_schema_migration_count, e) < 0 ||
-		pragmas(m, "PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864", e) < 0)
-		return -1;
-	return checkpoint(m, e);
-}
-
-static int open_database(struct meta_sqlite *m, struct err *e)
-{
-	int there = meta_sqlite_schema_probe(m->path, e);
-
-	if (there < 0)
-		return -1;
-	if (there == 0 && m->read_only) {
-		err_set(e, ERR_NOT_FOUND, "there is no metadata at %s", m->path);
-		return err_hint(e, "name the data directory of a shd that has run");
-	}
-	if (there == 0 && meta_sqlite_schema_create(m->path, e) < 0)
-		return -1;
-	if ((m->read_only ? open_read_only(m, e) : open_read_write(m, e)) < 0 ||
-		pragmas(m,
-			"PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = "
-			"MEMORY",
-			e) < 0)
-		goto fail;
-	if (m->read_only &&
-		(pragmas(m, "BEGIN", e) < 0 ||
-			meta_sqlite_schema_migrate(m->db, m->path, true, meta_sqlite_schema_migrations,
-				meta_sqlite_schema_migration_count, e) < 0))
-		goto fail;
-	if (meta_sqlite_read_end(m, meta_sqlite_memory_load(m, e), e) == 0)
-		return 0;
-fail:
-	close_database(m);
 	return -1;
 }
 
@@ -290,15 +152,10 @@ int meta_sqlite_column_uuid(struct meta_sqlite *m, sqlite3_stmt *s, int column, 
 
 /* ---- transactions ---- */
 
-static int ensure_open(struct meta_sqlite *m, struct err *e)
-{
-	return m->db ? 0 : open_database(m, e);
-}
-
 static void reopen(struct meta_sqlite *m)
 {
-	close_database(m);
-	open_database(m, NULL); /* when that fails, the next call tries again and says why */
+	meta_sqlite_open_close(m);
+	meta_sqlite_open_database(m, NULL); /* when that fails, the next call tries again and says why */
 }
 
 static int transaction_begin(struct meta *base, struct err *e)
@@ -309,7 +166,7 @@ static int transaction_begin(struct meta *base, struct err *e)
 		return err_set(e, ERR_FORBIDDEN, "metadata %s is open for reading only", m->path);
 	if (m->in_transaction)
 		return err_set(e, ERR_INTERNAL, "a transaction is open already");
-	if (ensure_open(m, e) < 0 || meta_sqlite_run(m, SQL_BEGIN, e, "") < 0)
+	if (meta_sqlite_open_again(m, e) < 0 || meta_sqlite_run(m, SQL_BEGIN, e, "") < 0)
 		return -1;
 	m->in_transaction = true;
 	return 0;
@@ -397,27 +254,6 @@ int meta_sqlite_change_end(struct meta_sqlite *m, int result, struct err *e)
 	return -1;
 }
 
-int meta_sqlite_read_begin(struct meta_sqlite *m, struct err *e)
-{
-	return ensure_open(m, e);
-}
-
-int meta_sqlite_read_end(struct meta_sqlite *m, int result, struct err *e)
-{
-	struct stat now;
-	off_t bytes;
-
-	if (!m->quiet)
-		return result;
-	if (stat(m->path, &now) == 0 && now.st_ino == m->quiet_stat.st_ino &&
-		now.st_size == m->quiet_stat.st_size && now.st_mtim.tv_sec == m->quiet_stat.st_mtim.tv_sec &&
-		now.st_mtim.tv_nsec == m->quiet_stat.st_mtim.tv_nsec &&
-		!(file_there(m->path, "-wal", &bytes) && bytes > 0))
-		return result;
-	err_set(e, ERR_UNAVAILABLE, "shd has opened %s while it was read", m->path);
-	return err_hint(e, "try again");
-}
-
 /* ---- small ones ---- */
 
 static int producer_ids(struct meta *base, uint32_t count, int64_t *first, struct err *e)
@@ -475,7 +311,7 @@ static void handle_free(struct meta *base)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
 
-	close_database(m);
+	meta_sqlite_open_close(m);
 	mem_free(m->path);
 	mem_free(m);
 }
@@ -510,7 +346,7 @@ int meta_sqlite_open(const char *path, bool read_only, struct meta **out, struct
 	m->meta.driver = &driver;
 	m->path = mem_strdup(path);
 	m->read_only = read_only;
-	if (open_database(m, e) < 0) {
+	if (meta_sqlite_open_database(m, e) < 0) {
 		handle_free(&m->meta);
 		return -1;
 	}

@@ -3,7 +3,8 @@
  * Inside the SQLite driver: the handle, what it keeps in memory, and the calls between its files. Not for
  * users of meta.h.
  *
- *   meta_sqlite.c          opening, statements, transactions, the table of functions
+ *   meta_sqlite.c          errors, statements, transactions, the table of functions
+ *   meta_sqlite_open.c     opening for writing and for reading only
  *   meta_sqlite_schema.c   tables, versions, creating a file, telling ours from others
  *   meta_sqlite_memory.c   what is kept in memory, read once at open
  *   meta_sqlite_topic.c    topics, partitions, changes
@@ -38,11 +39,7 @@ enum {
 	ADDRESS_MAX = 255,
 };
 enum object_state { OBJECT_PENDING = 0, OBJECT_LIVE = 1, OBJECT_DEAD = 2 };
-enum topic_state {
-	TOPIC_LIVING = 0,
-	TOPIC_DELETED = 1,
-	TOPIC_SWEPT = 2
-}; /* swept: none of its pages is left */
+enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none of its pages is left */ };
 
 /* Every statement, prepared when first used and kept. */
 /* clang-format off */
@@ -207,6 +204,11 @@ int meta_sqlite_column_uuid(
 /* Around each change: a savepoint, and the state row as it was. */
 int meta_sqlite_change_begin(struct meta_sqlite *m, struct err *e);
 int meta_sqlite_change_end(struct meta_sqlite *m, int result, struct err *e);
+
+/* ---- meta_sqlite_open.c ---- */
+int meta_sqlite_open_database(struct meta_sqlite *m, struct err *e);
+int meta_sqlite_open_again(struct meta_sqlite *m, struct err *e); /* unless it is open */
+void meta_sqlite_open_close(struct meta_sqlite *m);
 /* Around each read; end checks that a file read without locks has not changed. */
 int meta_sqlite_read_begin(struct meta_sqlite *m, struct err *e);
 int meta_sqlite_read_end(struct meta_sqlite *m, int result, struct err *e);

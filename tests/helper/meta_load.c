@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plays the agent and the store beside the real shd-meta and shd-janitor. The agent commits a run at a time to each of its
- * partitions, whatever happens to meta meanwhile; then it looks whether every run acknowledged is found and no other, deletes the topic,
- * and waits until the janitor has removed all. It says in the log how far it is. The store names objects and holds
- * none; its first removals fail.
+ * Plays the agent and the store beside the real shd-meta and shd-janitor. The agent commits a run at a time
+ * to each of its partitions, whatever happens to meta meanwhile; then it looks whether every run acknowledged
+ * is found and no other, deletes the topic, and waits until the janitor has removed all. It says in the log
+ * how far it is. The store names objects and holds none; its first removals fail.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +34,8 @@ static struct timer again;
 
 static void call(int type, const void *body, peer_done_fn *done, void *ctx)
 {
-	peer_call(self, type == MSG_SEGMENT_BUILD ? ROLE_STORE : ROLE_META, 0, type, body, NULL, 0, TIMEOUT_MS, done, ctx);
+	peer_call(self, type == MSG_SEGMENT_BUILD ? ROLE_STORE : ROLE_META, 0, type, body, NULL, 0,
+		TIMEOUT_MS, done, ctx);
 }
 
 static void check(const void *reply, const struct err *e, const char *what)
@@ -86,9 +87,11 @@ static void run_came(void *ctx, const void *reply, struct chan_message *message,
 	(void)message;
 	check(reply, e, "RUN_FIND");
 	if (found->found != (c->asked < c->end))
-		fatalx("partition %u: offset %lld of %lld: found %d", c->partition, (long long)c->asked, (long long)c->end, found->found);
-	if (found->found && (segment_runs_decode(found->run.data, found->run.len, &a, &run, &count, NULL) < 0 || count != 1 ||
-				    run->first_offset != c->asked || found->object_bytes != 1000))
+		fatalx("partition %u: offset %lld of %lld: found %d", c->partition, (long long)c->asked,
+			(long long)c->end, found->found);
+	if (found->found &&
+		(segment_runs_decode(found->run.data, found->run.len, &a, &run, &count, NULL) < 0 ||
+			count != 1 || run->first_offset != c->asked || found->object_bytes != 1000))
 		fatalx("partition %u: offset %lld leads to another run", c->partition, (long long)c->asked);
 	arena_release(&a);
 	if (c->asked++ < c->end) {
@@ -140,7 +143,8 @@ static void committed(void *ctx, const void *reply, struct chan_message *message
 	check(reply, e, "SEGMENT_COMMIT");
 	/* 0 accepted; 1 already there: the answer of the first try was lost with the process that gave it */
 	if (m->verdicts.len != 1 || m->verdicts.data[0] > 1)
-		fatalx("partition %u at %lld: verdict %d", c->partition, (long long)c->end, m->verdicts.len ? m->verdicts.data[0] : -1);
+		fatalx("partition %u at %lld: verdict %d", c->partition, (long long)c->end,
+			m->verdicts.len ? m->verdicts.data[0] : -1);
 	if (++c->end < RUNS) {
 		build(c);
 	} else if (++chains_done == PARTITIONS) {
@@ -153,8 +157,14 @@ static void built(void *ctx, const void *reply, struct chan_message *message, co
 {
 	const struct msg_segment_built *b = reply;
 	struct chain *c = ctx;
-	struct segment_run run = {.topic = topic, .partition = c->partition, .first_epoch = session, .last_epoch = session,
-		.previous_end = c->end, .first_offset = c->end, .end_offset = c->end + 1, .records = 1};
+	struct segment_run run = {.topic = topic,
+		.partition = c->partition,
+		.first_epoch = session,
+		.last_epoch = session,
+		.previous_end = c->end,
+		.first_offset = c->end,
+		.end_offset = c->end + 1,
+		.records = 1};
 	struct buf runs = BUF_INIT(1024);
 	struct msg_segment_commit m = {.session = session, .object = c->object, .bytes = 1000, .crc = 7};
 
@@ -184,7 +194,8 @@ static void topics_came(void *ctx, const void *reply, struct chan_message *messa
 	(void)ctx;
 	(void)message;
 	check(reply, e, "SESSION_RENEW");
-	if (!topic_known && pack_row_next(r->topics, &pos, msg_topic_row_fields, &row, &a, NULL) == 1 && !strcmp(row.name, "load")) {
+	if (!topic_known && pack_row_next(r->topics, &pos, msg_topic_row_fields, &row, &a, NULL) == 1 &&
+		!strcmp(row.name, "load")) {
 		topic_known = true;
 		topic = row.id;
 		log_info("told of the topic");
@@ -205,7 +216,8 @@ static void created(void *ctx, const void *reply, struct chan_message *message, 
 
 static void opened(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
 {
-	struct msg_topic_create m = {.name = "load", .partitions = PARTITIONS, .replication_factor = 1, .config = "{}"};
+	struct msg_topic_create m = {
+		.name = "load", .partitions = PARTITIONS, .replication_factor = 1, .config = "{}"};
 
 	(void)ctx;
 	(void)message;
@@ -235,7 +247,8 @@ static void intended(void *ctx, const void *reply, struct chan_message *message,
 
 	(void)message;
 	if (reply)
-		role_answer(i->reply, &(struct msg_segment_built){.object = m->object, .bytes = 1000, .crc = 7}, NULL, 0);
+		role_answer(i->reply,
+			&(struct msg_segment_built){.object = m->object, .bytes = 1000, .crc = 7}, NULL, 0);
 	else
 		role_answer_error(i->reply, e);
 	mem_free(i);
@@ -262,7 +275,8 @@ static void request(struct role_self *s, struct role_request *r)
 		role_answer(r->reply, &(struct msg_empty){0}, NULL, 0);
 		call(MSG_SESSION_RENEW, &(struct msg_session_renew){.session = session}, topics_came, NULL);
 	} else if (r->type == MSG_SEGMENT_BUILD) {
-		m = (struct msg_segment_intent){((const struct msg_segment_build *)r->body)->session, uuid_random()};
+		m = (struct msg_segment_intent){
+			((const struct msg_segment_build *)r->body)->session, uuid_random()};
 		i = mem_alloc(sizeof(*i));
 		i->reply = r->reply;
 		peer_call(s, ROLE_META, 0, MSG_SEGMENT_INTENT, &m, NULL, 0, TIMEOUT_MS, intended, i);
@@ -288,8 +302,8 @@ static void drain(struct role_self *s)
 
 int main(int argc, char **argv)
 {
-	struct role_program program = {
-		strstr(argv[0], "agent") ? ROLE_AGENT : ROLE_STORE, start, take_listener, request, NULL, drain, NULL};
+	struct role_program program = {strstr(argv[0], "agent") ? ROLE_AGENT : ROLE_STORE, start,
+		take_listener, request, NULL, drain, NULL};
 
 	return role_main(&program, argc, argv);
 }

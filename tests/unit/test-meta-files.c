@@ -3,6 +3,7 @@
  * commits. */
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "libsh/store/meta_sqlite.h"
@@ -379,8 +380,51 @@ static void test_kill(void)
 	fixture_release(&f);
 }
 
+/* ---- a full disk ---- */
+
+/* Commits until one fails because no file may grow beyond `bytes`; counts those that did not. */
+static int commit_until_full(
+	struct fixture *f, uint64_t session, struct uuid topic, rlim_t bytes, int64_t *end)
+{
+	struct rlimit before, limit;
+	int commits = 0;
+
+	getrlimit(RLIMIT_FSIZE, &before);
+	limit = (struct rlimit){bytes, before.rlim_max};
+	setrlimit(RLIMIT_FSIZE, &limit);
+	for (; commits < 2000 && commit_one(f, session, topic, 0, *end, *end + 1) == META_ACCEPTED; commits++)
+		++*end;
+	setrlimit(RLIMIT_FSIZE, &before);
+	return commits;
+}
+
+static void test_full(void)
+{
+	int64_t end = 0, seen;
+	uint64_t session;
+	struct fixture f;
+	struct uuid t;
+	int commits;
+
+	fixture_init(&f);
+	signal(SIGXFSZ, SIG_IGN);
+	reopen(&f);
+	session = open_session(&f, 0);
+	t = make_topic(&f, "t", 1);
+	commits = commit_until_full(&f, session, t, 256 << 10, &end);
+	ok(commits > 0 && commits < 2000 && f.e.code != ERR_NONE && f.e.code != ERR_CORRUPT,
+		"a commit that cannot be written fails: %s", f.e.text);
+	seen = partition_row(&f, t, 0).flushed_end;
+	is_int(seen, end, "what was acknowledged is there, what failed is not");
+	is_int(commit_one(&f, session, t, 0, end, end + 1), META_ACCEPTED,
+		"and it goes on when there is room again");
+	ok(reopen(&f) == 0 && partition_row(&f, t, 0).flushed_end == end + 1, "opened again: the same");
+	fixture_release(&f);
+}
+
 int main(void)
 {
+	test_full();
 	test_refused();
 	test_migrations();
 	test_readers();
