@@ -152,6 +152,11 @@ static void supervisor_gone(void *ctx, struct chan *c)
 
 static const struct chan_handlers supervisor_handlers = {supervisor_request, supervisor_gone};
 
+const char *role_full_url(struct role_self *self, const char *url, const char *scheme, const char *path)
+{
+	return strcmp(url, scheme) ? url : arena_printf(&self->arena, "%s//%s/%s", scheme, self->data_dir, path);
+}
+
 void role_ready(struct role_self *self)
 {
 	struct role_life *life = role_life(self);

@@ -43,6 +43,8 @@ struct role_program {
 };
 int role_main(const struct role_program *program, int argc, char **argv);
 void role_ready(struct role_self *self);
+/* What a URL of only a scheme stands for: the file `path` under the data directory. Lives as long as the process. */
+const char *role_full_url(struct role_self *self, const char *url, const char *scheme, const char *path);
 void role_drained(struct role_self *self); /* does not return: exits 0 */
 
 /* Answer a request: body is the reply struct of its type. The reply object is freed; after its peer went away it is a no-op. */

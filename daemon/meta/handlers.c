@@ -189,7 +189,7 @@ static int handle_meta_status(struct meta_role *r, const void *body, void *reply
 		.pending_objects = c.pending_objects,
 		.dead_objects = c.dead_objects,
 		.records = c.records,
-		.url = settings_string(r->self->settings, "meta.url")};
+		.url = r->url};
 	return 0;
 }
 

@@ -16,6 +16,7 @@ static void meta_start(struct role_self *self)
 	struct err e = ERR_INIT;
 
 	role.self = self;
+	role.url = role_full_url(self, url, "sqlite:", "meta/meta.db");
 	if (meta_open(url, self->data_dir, false, &role.meta, &e) < 0)
 		fatalx("cannot open the metadata %s: %s%s%s", url, e.text, *e.hint ? "; " : "", e.hint);
 	notice_changes(&role);

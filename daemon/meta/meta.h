@@ -47,6 +47,7 @@ struct renewal {
 	int64_t renewed_ms; /* boot clock */
 };
 struct meta_role {
+	const char *url; /* in full: with the path that a short one stands for */
 	struct role_self *self;
 	struct meta *meta;
 	struct turn turn;

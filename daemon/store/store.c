@@ -32,6 +32,7 @@ static void store_start(struct role_self *self)
 	char *cache_dir = arena_printf(&self->arena, "%s/cache", self->data_dir);
 
 	store.self = self;
+	store.url = role_full_url(self, url, "file:", "objects");
 	list_init(&store.builds_running);
 	list_init(&store.builds_waiting);
 	if (object_store_open(url, self->data_dir, &store.objects, &e) < 0)
@@ -49,7 +50,7 @@ static void status_request(struct store_role *r, struct role_request *q)
 {
 	const struct store_counters *n = &r->counters;
 	struct msg_store_status status = {
-		.url = settings_string(r->self->settings, "object.url"),
+		.url = r->url,
 		.cache_bytes = cache_bytes(r->cache),
 		.cache_max_bytes = (uint64_t)settings_number(r->self->settings, "cache.max_bytes"),
 		.cache_hits = n->cache_hits,

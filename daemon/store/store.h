@@ -31,6 +31,7 @@ struct store_counters {
 	uint64_t cache_hits, cache_misses, puts, gets, removes, errors, put_bytes, get_bytes;
 };
 struct store_role {
+	const char *url; /* in full: with the path that a short one stands for */
 	struct role_self *self;
 	struct object_store *objects;
 	struct cache *cache;
