@@ -14,6 +14,7 @@ SHELL_TESTS = \
 	tests/t0100-shd.t \
 	tests/t0010-layers.t \
 	tests/t0011-exported-names.t \
+	tests/t0300-offline.t \
 	tests/t0500-crash.t \
 	tests/t0505-torn-tail.t \
 	tests/t0510-disk-errors.t \
