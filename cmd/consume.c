@@ -85,6 +85,7 @@ struct consume {
 	size_t topic_count;
 	struct consume_output output;
 	int64_t started_ms, progress_ms;
+	int64_t fetches;         /* that have ended */
 	bool progress_shown;
 };
 
@@ -294,12 +295,15 @@ static int open_topic(struct consume *c, const char *topic, struct err *e)
 static int on_record(void *ctx, struct consume_stream *s, const struct record *r, struct err *e)
 {
 	struct consume *c = ctx;
+	int64_t limit = c->values->limit;
 
+	if (limit && c->output.records >= limit)
+		return CONSUME_REFUSED; /* by another partition of the same moment */
 	if (consume_output_record(&c->output, s->topic, s->partition, r, e) < 0)
 		return -1;
 	if (c->values->exec && interrupt_requested())
-		return 1;
-	return c->values->limit && c->output.records >= c->values->limit;
+		return CONSUME_LAST;
+	return limit && c->output.records >= limit ? CONSUME_LAST : CONSUME_TAKEN;
 }
 
 static void on_gap(void *ctx, struct consume_stream *s, int64_t from, int64_t to)
@@ -308,6 +312,11 @@ static void on_gap(void *ctx, struct consume_stream *s, int64_t from, int64_t to
 
 	command_note(c->run, "%s/%d: the records from %lld to %lld are deleted by now", s->topic, s->partition, (long long)from,
 		(long long)to - 1);
+}
+
+static void on_fetched(void *ctx)
+{
+	((struct consume *)ctx)->fetches++;
 }
 
 static void show_progress(struct consume *c, int64_t now_ms)
@@ -358,10 +367,10 @@ static int read_all(struct consume *c, struct err *e)
 	int64_t open, pause_ms;
 
 	while (!interrupt_requested() && (open = start_streams(c, &first, &pause_ms, e)) > 0) {
-		int64_t before = c->output.records;
+		int64_t records = c->output.records, fetches = c->fetches;
 
 		http_client_wait(api_http(c->api), interrupt_fd(), NULL, 0);
-		if (c->output.records != before)
+		if (c->output.records != records || c->fetches != fetches)
 			continue;
 		/* Nothing more comes at once: what we have goes out before we sleep. */
 		if (c->output.out.len)
@@ -399,7 +408,7 @@ static int open_all(struct consume *c, struct err *e)
 		if (open_topic(c, c->topics[i], e))
 			return -1;
 	c->output.named = c->topic_count > 1;
-	c->rules = (struct consume_rules){.record = on_record, .gap = on_gap, .ctx = c,
+	c->rules = (struct consume_rules){.record = on_record, .gap = on_gap, .fetched = on_fetched, .ctx = c,
 		.wait_ms = c->stream_count > ACTIVE_MAX ? SHORT_POLL_MS : LONG_POLL_MS,
 		.timeout_ms = c->run->globals->timeout_ms, .max_records = c->values->grep ? 0 : c->values->limit};
 	return 0;

@@ -41,11 +41,10 @@ static int take_record(struct consume_stream *s, const struct record *r)
 		return 1;
 	}
 	result = s->rules->record(s->rules->ctx, s, r, &s->failure);
-	if (result >= 0)
+	if (result == CONSUME_TAKEN || result == CONSUME_LAST)
 		s->next = r->offset + 1;
-	if (result > 0)
-		s->enough = true;
-	return result;
+	s->enough = result == CONSUME_LAST || result == CONSUME_REFUSED;
+	return result == CONSUME_REFUSED ? 1 : result;
 }
 
 static int take_batch(struct consume_stream *s, const void *data, size_t n)
@@ -118,21 +117,18 @@ static int on_data(void *ctx, const void *p, size_t n)
 	return buf_add(&s->pending, (const char *)p + used, n - (size_t)used);
 }
 
-/* Where to go on when batches alone do not tell, as behind a gap. It may come as a trailer. */
+/* Where to go on when batches alone do not tell, as behind a gap. It comes in the head or as a trailer. */
 static void on_field(void *ctx, const char *line, size_t n)
 {
 	static const char name[] = "x-next-offset:";
 	struct consume_stream *s = ctx;
-	long long offset;
 	char text[32];
 
 	if (n <= sizeof(name) - 1 || n - (sizeof(name) - 1) >= sizeof(text) || strncasecmp(line, name, sizeof(name) - 1))
 		return;
 	memcpy(text, line + sizeof(name) - 1, n - (sizeof(name) - 1));
 	text[n - (sizeof(name) - 1)] = '\0';
-	offset = strtoll(text, NULL, 10);
-	if (!s->pending.len && !s->done && !s->enough && offset > s->next)
-		s->next = offset;
+	s->told_next = strtoll(text, NULL, 10);
 }
 
 static bool may_pass(const struct err *e)
@@ -148,6 +144,9 @@ static void on_done(void *ctx, struct http_call_answer *answer, const struct err
 
 	s->call = NULL;
 	buf_reset(&s->pending);
+	s->rules->fetched(s->rules->ctx);
+	if (e->code == ERR_NONE && !s->done && !s->enough && s->told_next > s->next)
+		s->next = s->told_next;
 	if (s->end >= 0 && s->next >= s->end)
 		s->done = true;
 	if (s->done || s->enough || s->failure.code != ERR_NONE)
@@ -212,6 +211,7 @@ void consume_stream_start(struct consume_stream *s, int64_t now_ms)
 		return;
 	arena_release(&s->arena);
 	fetch.offset = s->next;
+	s->told_next = -1;
 	q.path = api_fetch_path(&fetch, &s->arena);
 	s->call = http_client_start(api_http(s->api), &q, on_done, s);
 }

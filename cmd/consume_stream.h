@@ -10,11 +10,14 @@
 #include "libsh/run/api.h"
 
 struct consume_stream;
+enum { CONSUME_TAKEN, CONSUME_LAST /* taken, and enough for all streams */, CONSUME_REFUSED /* there was enough before it */ };
 struct consume_rules {
-	/* 0: go on, 1: enough for all streams, -1: failed. */
+	/* One of the above, or -1: failed. */
 	int (*record)(void *ctx, struct consume_stream *s, const struct record *r, struct err *e);
 	/* Retention has deleted what stands between the two offsets. */
 	void (*gap)(void *ctx, struct consume_stream *s, int64_t from, int64_t to);
+	/* A fetch has ended; the next one may be started. */
+	void (*fetched)(void *ctx);
 	void *ctx;
 	int64_t wait_ms;      /* of a long poll */
 	int64_t timeout_ms;   /* without any answer: then a failure that may pass is one */
@@ -27,6 +30,7 @@ struct consume_stream {
 	int32_t partition;
 	int64_t from;         /* records before it are not handed out */
 	int64_t next;         /* offset of the next record to be fetched */
+	int64_t told_next;    /* what the server says of it; holds once all of its answer is here */
 	int64_t end;          /* exclusive; -1: none */
 	int64_t end_time_ms;  /* ends before the first record at or after it, when has_end_time */
 	bool has_end_time;
@@ -35,7 +39,7 @@ struct consume_stream {
 	struct buf pending;   /* the front of a batch */
 	int64_t retry_ms;     /* monotonic clock: not before; 0: now */
 	int64_t backoff_ms, alive_ms;
-	bool enough;          /* record() said 1 */
+	bool enough;          /* record() said so */
 	struct err failure;   /* e.code ERR_NONE: none */
 	struct arena arena;
 };

@@ -23,7 +23,7 @@ static void read_and_write(const struct format_string *f, const char *data, size
 
 	assert(used <= (ptrdiff_t)n);
 	if (used > 0) {
-		char *topic = mem_strndup((const char *)r.topic.data, r.topic.len);
+		char *topic = mem_strndup(r.topic.len ? (const char *)r.topic.data : "", r.topic.len);
 
 		assert(!format_string_write(f, &out, topic, r.partition < 0 ? 0 : r.partition, &r.record, &e));
 		assert(format_string_read(f, out.data, out.len, true, &a, &again, &e) == (ptrdiff_t)out.len);
