@@ -84,13 +84,12 @@ static int open_read_only(struct meta_sqlite *m, struct err *e)
 
 static int pragmas(struct meta_sqlite *m, const char *sql, struct err *e)
 {
-	return sqlite3_exec(m->db, sql, NULL, NULL, NULL) == SQLITE_OK ?
-		       0 :
-		       meta_sqlite_error(m->db, m->path, e, "preparing it");
+	if (sqlite3_exec(m->db, sql, NULL, NULL, NULL) == SQLITE_OK)
+		return 0;
+	return meta_sqlite_error(m->db, m->path, e, "preparing it");
 }
 
-/* An offline reader may keep the WAL from being emptied, not from being copied and synced: SQLITE_BUSY is
- * fine. */
+/* SQLITE_BUSY: an offline reader keeps the WAL from being emptied, but not from being copied and synced. */
 static int checkpoint(struct meta_sqlite *m, struct err *e)
 {
 	int code;
@@ -98,9 +97,9 @@ static int checkpoint(struct meta_sqlite *m, struct err *e)
 	sqlite3_busy_timeout(m->db, CHECKPOINT_BUSY_MS);
 	code = sqlite3_wal_checkpoint_v2(m->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	sqlite3_busy_timeout(m->db, BUSY_MS);
-	return code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY ?
-		       0 :
-		       meta_sqlite_error(m->db, m->path, e, "checkpoint");
+	if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY)
+		return 0;
+	return meta_sqlite_error(m->db, m->path, e, "checkpoint");
 }
 
 static int open_read_write(struct meta_sqlite *m, struct err *e)
@@ -126,21 +125,25 @@ int meta_sqlite_open_database(struct meta_sqlite *m, struct err *e)
 		err_set(e, ERR_NOT_FOUND, "there is no metadata at %s", m->path);
 		return err_hint(e, "name the data directory of a shd that has run");
 	}
+	if (there == 0 && m->was_open) {
+		err_set(e, ERR_CORRUPT, "the metadata %s has vanished", m->path);
+		return err_hint(e, "put it back; a new database is not made in place of one that was in use");
+	}
 	if (there == 0 && meta_sqlite_schema_create(m->path, e) < 0)
 		return -1;
 	if ((m->read_only ? open_read_only(m, e) : open_read_write(m, e)) < 0 ||
-		pragmas(m,
-			"PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = "
-			"MEMORY",
-			e) < 0)
+		pragmas(m, "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON", e) < 0 ||
+		pragmas(m, "PRAGMA temp_store = MEMORY", e) < 0)
 		goto fail;
 	if (m->read_only &&
 		(pragmas(m, "BEGIN", e) < 0 ||
 			meta_sqlite_schema_migrate(m->db, m->path, true, meta_sqlite_schema_migrations,
 				meta_sqlite_schema_migration_count, e) < 0))
 		goto fail;
-	if (meta_sqlite_read_end(m, meta_sqlite_memory_load(m, e), e) == 0)
-		return 0;
+	if (meta_sqlite_read_end(m, meta_sqlite_memory_load(m, e), e) < 0)
+		goto fail;
+	m->was_open = true;
+	return 0;
 fail:
 	meta_sqlite_open_close(m);
 	return -1;

@@ -41,10 +41,10 @@ static int check_object_name(const char *name, struct err *e)
 {
 	size_t length = strlen(name);
 
-	return length > 0 && length <= SEGMENT_NAME_MAX ?
-		       0 :
-		       err_set(e, ERR_INVALID_ARGUMENT, "an object name of %zu bytes; 1 to %d are possible",
-			       length, SEGMENT_NAME_MAX);
+	if (length > 0 && length <= SEGMENT_NAME_MAX)
+		return 0;
+	return err_set(
+		e, ERR_INVALID_ARGUMENT, "an object name of %zu bytes; 1 to %d are possible", length, SEGMENT_NAME_MAX);
 }
 
 /* ---- intents ---- */

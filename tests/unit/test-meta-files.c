@@ -419,6 +419,11 @@ static void test_full(void)
 	is_int(commit_one(&f, session, t, 0, end, end + 1), META_ACCEPTED,
 		"and it goes on when there is room again");
 	ok(reopen(&f) == 0 && partition_row(&f, t, 0).flushed_end == end + 1, "opened again: the same");
+	unlink(path_of(&f, ""));
+	f.m->driver->begin(f.m, &f.e);
+	f.m->driver->rollback(f.m);
+	ok(f.m->driver->begin(f.m, &f.e) < 0 && f.e.code == ERR_CORRUPT && !file_there(&f, ""),
+		"a file that vanishes in use is not replaced by an empty one");
 	fixture_release(&f);
 }
 
