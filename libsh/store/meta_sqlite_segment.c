@@ -43,8 +43,8 @@ static int check_object_name(const char *name, struct err *e)
 
 	if (length > 0 && length <= SEGMENT_NAME_MAX)
 		return 0;
-	return err_set(
-		e, ERR_INVALID_ARGUMENT, "an object name of %zu bytes; 1 to %d are possible", length, SEGMENT_NAME_MAX);
+	return err_set(e, ERR_INVALID_ARGUMENT, "an object name of %zu bytes; 1 to %d are possible", length,
+		SEGMENT_NAME_MAX);
 }
 
 /* ---- intents ---- */
