@@ -13,5 +13,6 @@ void http_server_serving(struct http_server *s, bool serving);               /* 
 /* No new connections or requests; done() when the last answer has left or the drain deadline passed. */
 void http_server_drain(struct http_server *s, void (*done)(void *ctx), void *ctx);
 void http_server_reload(struct http_server *s);
+void http_server_free(struct http_server *s); /* cuts all connections; for tests */
 
 #endif

@@ -63,7 +63,6 @@ struct http_conn {
 
 /* server.c */
 struct conn *http_server_attach(struct http_server *s, int fd, struct err *e); /* a connected stream socket, for tests */
-void http_server_free(struct http_server *s);
 void http_conn_advance(struct http_conn *c); /* after an answer was completed or the queue has changed */
 void http_conn_wait_deadline(struct http_conn *c);
 
