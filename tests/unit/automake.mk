@@ -120,3 +120,14 @@ check_PROGRAMS += tests/unit/test-options
 TESTS += tests/unit/test-options
 tests_unit_test_options_SOURCES = tests/unit/test-options.c tests/unit/tap.h
 tests_unit_test_options_LDADD = libsh/libshrun.a libsh/libshbase.a
+check_PROGRAMS += tests/unit/test-http-parser
+TESTS += tests/unit/test-http-parser
+tests_unit_test_http_parser_SOURCES = tests/unit/test-http-parser.c tests/unit/tap.h
+tests_unit_test_http_parser_LDADD = daemon/agent/libshhttp.a libsh/libshbase.a
+
+# The handlers that the table of routes names need a log.
+check_PROGRAMS += tests/unit/test-http-routes
+TESTS += tests/unit/test-http-routes
+tests_unit_test_http_routes_SOURCES = tests/unit/test-http-routes.c tests/unit/tap.h tests/helper/fake_log.c tests/helper/fake_log.h
+tests_unit_test_http_routes_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
+tests_unit_test_http_routes_LDADD = $(HTTP_TEST_LIBS)
