@@ -405,7 +405,7 @@ void log_wait(struct log *l, struct log_wait *w, struct partition *p, int64_t en
 {
 	w->partition = p;
 	w->end_offset = end_offset;
-	w->want = want == DURABILITY_TOPIC || want < p->topic->config.durability ? p->topic->config.durability : want;
+	w->want = want == DURABILITY_TOPIC || p->topic->config.durability == DURABILITY_OBJECT ? p->topic->config.durability : want;
 	w->done = done;
 	list_push(&l->waits, &w->node);
 	loop_at_turn_end(l->loop, &l->turn, log_turn, l);

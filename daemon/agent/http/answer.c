@@ -131,6 +131,8 @@ void http_answer_buf(struct http_request *r, int status, const char *type, struc
 {
 	struct err e = ERR_INIT;
 
+	if (body->len && body->data[body->len - 1] != '\n' && type && !strcmp(type, HTTP_JSON))
+		buf_addc(body, '\n'); /* for people with curl */
 	if (body->overflow) {
 		buf_release(body);
 		err_set(&e, ERR_TOO_LARGE, "the answer would be larger than %zu bytes", body->max);
