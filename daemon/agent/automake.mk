@@ -59,7 +59,7 @@ daemon/agent/http/openapi_json.h: daemon/agent/http/openapi.json
 	$(AM_V_GEN){ echo 'static const char openapi_json[] ='; \
 		sed 's/[\\"]/\\&/g; s/^/"/; s/$$/\\n"/' $(top_srcdir)/daemon/agent/http/openapi.json; echo ';'; } >$@.tmp && mv $@.tmp $@
 # Needed before the first dependency is known, also when only a test is built.
-daemon/agent/http/daemon_agent_libshhttp_a-handle_basic.$(OBJEXT): daemon/agent/http/openapi_json.h
+$(daemon_agent_libshhttp_a_OBJECTS): daemon/agent/http/openapi_json.h
 
 # Each library may need those behind it.
 pkglibexec_PROGRAMS += daemon/agent/shd-agent
