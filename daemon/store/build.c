@@ -23,6 +23,7 @@ enum {
 	BACKOFF_FIRST_MS = 100,
 	BACKOFF_MAX_MS = 5000,
 	FILE_EXTRA_BYTES = 1 << 20, /* a segment may be larger than its range by that: headers, footer */
+	USUAL_RATIO = 4,	    /* but most are smaller than it */
 	SOURCES_MAX = 1 << 20,
 	RUNS_MAX_BYTES = CHAN_MAX_BYTES - (64 << 10),
 };
@@ -138,6 +139,8 @@ static void put_failed(struct build *b)
 	int64_t pause = backoff_ms(b->attempts);
 
 	store_count_error(b->role, &b->error);
+	if (b->error.code == ERR_NO_SPACE) /* it may be the disk that the cache is on */
+		cache_evict(b->role->cache, b->segment.bytes);
 	if (!err_can_retry(b->error.code) || b->role->draining || patience_ms(b) - pause < REPLY_MARGIN_MS) {
 		build_fail(b, &b->error);
 		return;
@@ -154,6 +157,23 @@ static uint64_t range_bytes(const struct build *b)
 	return b->segment.end_lsn - b->segment.first_lsn + FILE_EXTRA_BYTES;
 }
 
+/*
+ * A file to build into. The room that is made for it is what segments usually need, so that a small cache is
+ * not emptied for what compression will not use; what it comes to is counted when it becomes an entry. Memory
+ * is counted in full.
+ */
+static int fill_begin(struct build *b)
+{
+	struct cache *c = b->role->cache;
+
+	if (cache_fill_begin(c, &b->fill, range_bytes(b) / USUAL_RATIO, &b->error) < 0)
+		return -1;
+	if (!b->fill.memory)
+		return 0;
+	cache_fill_release(c, &b->fill);
+	return cache_fill_begin_memory(c, &b->fill, range_bytes(b), &b->error);
+}
+
 /* The cache's disk is full: build again without what the cache holds, or in memory, or not at all. */
 static void build_elsewhere(struct build *b)
 {
@@ -165,7 +185,7 @@ static void build_elsewhere(struct build *b)
 	b->segment.runs = NULL;
 	b->segment.run_count = 0;
 	if (cache_evict(c, range_bytes(b)))
-		result = cache_fill_begin(c, &b->fill, range_bytes(b), &b->error);
+		result = fill_begin(b);
 	else
 		result = cache_fill_begin_memory(c, &b->fill, range_bytes(b), &b->error);
 	if (result < 0)
@@ -234,7 +254,7 @@ static void intended(void *ctx, const void *reply, struct chan_message *message,
 	info->newest_committed = m->newest_committed;
 	info->incarnation = m->incarnation;
 	info->created_ms = clock_real_ms();
-	if (cache_fill_begin(b->role->cache, &b->fill, range_bytes(b), &b->error) < 0)
+	if (fill_begin(b) < 0)
 		build_fail(b, &b->error);
 	else
 		build_submit(b);

@@ -20,7 +20,7 @@ enum {
 	STORE_IO_THREADS = 4,
 	STORE_PART_BYTES = 4 << 20,             /* of an object, aligned: what is fetched at once, and a thread's buffer */
 	STORE_READ_MAX_BYTES = 128 << 20,       /* one request */
-	STORE_FETCHES = 256,                    /* under way or queued; more are refused */
+	STORE_FETCHES = 128,                    /* under way or queued; more are refused */
 	STORE_READS = 4096,
 	STORE_REMOVES = 256,
 };
