@@ -13,6 +13,7 @@ SHELL_TESTS = \
 	tests/t0300-http-protocol.t \
 	tests/t0301-http-records.t \
 	tests/t0200-meta.t \
+	tests/t0300-store.t \
 	tests/t0100-shd.t \
 	tests/t0010-layers.t \
 	tests/t0011-exported-names.t \
