@@ -21,7 +21,8 @@ void check_report_init(struct check_report *r, const struct command_run *run)
 		r->output = output_new(run, columns, array_count(columns));
 }
 
-static void add(struct check_report *r, const char *severity, const char *where, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 4, 0))) add(struct check_report *r, const char *severity, const char *where,
+	const char *fmt, va_list ap)
 {
 	struct buf line = BUF_INIT(64 << 10);
 
