@@ -43,6 +43,8 @@ static const char *date_now(struct http_server *s)
 
 static void put(struct http_request *r, const void *p, size_t n)
 {
+	if (!n)
+		return;
 	if (r->conn->queue.next == &r->node && !r->answer.len) {
 		conn_write(&r->conn->conn, p, n);
 	} else {

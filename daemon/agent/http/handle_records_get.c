@@ -360,7 +360,7 @@ static int parse_timestamp(const char *text, int64_t *ms, struct err *e)
 static int getting_shape(struct http_request *r, struct getting *g, struct err *e)
 {
 	struct bytes accept = http_field(r, HTTP_ACCEPT);
-	const uint8_t *p = accept.data, *end = p + accept.len;
+	const uint8_t *p = accept.data, *end = p ? p + accept.len : p;
 
 	while (p < end) {
 		const uint8_t *comma = memchr(p, ',', end - p), *stop = comma ? comma : end;

@@ -163,7 +163,7 @@ static int parse_field(const char *p, const char *end, struct http_head *h, stru
 /* Whether a comma-separated list holds the word. */
 static bool list_has(struct bytes list, const char *word)
 {
-	const uint8_t *p = list.data, *end = p + list.len;
+	const uint8_t *p = list.data, *end = p ? p + list.len : p;
 
 	while (p < end) {
 		const uint8_t *comma = memchr(p, ',', end - p), *stop = comma ? comma : end, *last = stop;

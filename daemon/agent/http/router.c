@@ -115,7 +115,7 @@ int http_route_find(struct http_request *r, struct err *e)
 
 const char *http_query(struct http_request *r, const char *name)
 {
-	const char *p = (const char *)r->head.query.data, *end = p + r->head.query.len;
+	const char *p = (const char *)r->head.query.data, *end = p ? p + r->head.query.len : p;
 	size_t n = strlen(name);
 
 	while (p < end) {
