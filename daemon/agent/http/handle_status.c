@@ -120,8 +120,7 @@ static void write_log_status(struct buf *out, const struct log_status *s)
 	json_write_member_uint(out, "appended_records", s->appended_records);
 	json_write_member_uint(out, "appended_bytes", s->appended_bytes);
 	json_write_member_uint(out, "syncs", s->syncs);
-	json_write_name(out, "sync_mean_us");
-	json_write_double(out, s->syncs ? s->sync_ns_total / 1e3 / s->syncs : 0);
+	json_write_member_uint(out, "sync_mean_us", s->syncs ? s->sync_ns_total / s->syncs / 1000 : 0);
 	json_write_member_uint(out, "fetches", s->fetches);
 	json_write_member_uint(out, "fetched_bytes", s->fetched_bytes);
 	json_write_member_uint(out, "segments_built", s->segments_built);
