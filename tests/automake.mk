@@ -10,6 +10,9 @@ AM_TESTS_ENVIRONMENT = \
 
 # Shell tests: the file's number says the family (00 structure, 01-04 features, 05 survival).
 SHELL_TESTS = \
+	tests/t0210-command-list.t \
+	tests/t0220-streamctl-records.t \
+	tests/t0900-man-examples.t \
 	tests/t0300-http-protocol.t \
 	tests/t0301-http-records.t \
 	tests/t0200-meta.t \
