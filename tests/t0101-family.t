@@ -26,17 +26,17 @@ heal() { # role
 	wait_for '[ "$(grep -c "all processes are running again" "$SHD_LOG")" -gt "$heal_before" ]' 30
 }
 
-ok 'produce' produce
+ok 'produce' produce || bail 'not even one record'
 # One life of each goes by before counting: the first recovery opens what a first start does not have.
 for role in $ROLES; do
-	heal $role || diag "$role did not come back"
+	heal $role || bail "$role did not come back"
 done
 wait_for produce 20
 before=$(descriptors)
 for round in 1 2 3 4 5; do
 	for role in store meta janitor agent; do
-		heal $role || diag "round $round: $role did not come back"
-		wait_for produce 20 || diag "round $round: no produce after $role was killed"
+		heal $role || bail "round $round: $role did not come back"
+		wait_for produce 20 || bail "round $round: no produce after $role was killed"
 	done
 done
 is "$(grep -c 'was killed by signal 9' "$SHD_LOG")" 24 'each role was killed six times'
