@@ -5,9 +5,10 @@
  * The first reads the headers of all entries and makes the index: one row a batch, chained per partition, so that
  * nothing needs sorting: in the WAL the offsets of a partition only grow, and the sources come sorted.
  * The second takes as many partitions at a time as fit into memory, walks the range from front to back,
- * puts their batches side by side, and hands them to the segment writer. A partition that is too large for
- * that goes through in pieces. So memory is bounded, and reading stays sequential however many partitions
- * the range mixes.
+ * puts their batches side by side, and hands them to the segment writer. A partition that is too large for that, or
+ * whose batches are large enough to be read one by one, goes through a block at a time, which stays in the CPU's
+ * cache from reading to compressing. So memory is bounded, and reading stays sequential where batches are small,
+ * however many partitions the range mixes.
  *
  * The file may be recycled under us if its owner errs or dies: each entry's generation, LSN and checksums are
  * checked when its bytes are taken, and the file's generation once more at the end.
@@ -25,7 +26,7 @@
 enum {
 	WINDOW_BYTES = 256 << 10,
 	SKIP_BYTES = 32 << 10,    /* behind batches larger than that the first pass reads only headers */
-	DIRECT_BYTES = 64 << 10,  /* batches from this size on are read to their place without passing the window */
+	DIRECT_BYTES = 16 << 10,  /* batches from this size on are read to their place without passing the window */
 	OVERHEAD_BYTES = 2 << 20, /* window, output, index of blocks */
 	LEAST_BYTES = 1 << 20,    /* for batches, whatever the caller's cap */
 	LEAST_FILTER_BYTES = 256 << 10,
@@ -40,7 +41,7 @@ struct row { /* of the index: 28 bytes a batch, and at most an eighth more alloc
 
 struct tally { /* of a source */
 	uint32_t first_row, last_row;
-	uint64_t bytes, records;
+	uint64_t bytes, batches, records;
 	int64_t previous_end, end;
 	uint64_t cursor; /* in the arena, while gathering */
 };
@@ -155,6 +156,7 @@ static int index_batch(struct builder *x, const struct wal_entry *entry, const u
 		return corrupt(x, position, "does not follow the one before it in its partition", e);
 	t->end = end;
 	t->bytes += entry->length;
+	t->batches++;
 	t->records += (uint64_t)h.record_count;
 	append_row(x, t, entry, (uint32_t)(s - x->b->sources));
 	return 0;
@@ -318,8 +320,8 @@ static int write_group(struct builder *x, size_t from, size_t to, uint64_t bytes
 	return 0;
 }
 
-/* One source larger than the memory there is. */
-static int write_in_pieces(struct builder *x, size_t source, uint64_t budget, struct err *e)
+/* One source, a block at a time. */
+static int write_blocks(struct builder *x, size_t source, struct err *e)
 {
 	uint64_t used = 0;
 
@@ -328,18 +330,23 @@ static int write_in_pieces(struct builder *x, size_t source, uint64_t budget, st
 	for (uint32_t i = x->tallies[source].first_row; i != NO_ROW; i = x->rows[i].next) {
 		const struct row *row = &x->rows[i];
 
-		if (used + row->length > budget) {
+		if (used && used + row->length > SEGMENT_BLOCK_BYTES) {
 			if (segment_writer_flush(x->writer, e))
 				return -1;
 			used = 0;
 		}
-		need_arena(x, used ? budget : row->length > budget ? row->length : budget);
+		need_arena(x, used || row->length < SEGMENT_BLOCK_BYTES ? SEGMENT_BLOCK_BYTES : row->length);
 		if (take(x, row, x->arena + WAL_ENTRY_BYTES + used, e) ||
 			add_batch(x, row, x->arena + WAL_ENTRY_BYTES + used, e))
 			return -1;
 		used += row->length;
 	}
 	return segment_writer_end(x->writer, e);
+}
+
+static bool goes_by_blocks(const struct tally *t, uint64_t budget)
+{
+	return t->bytes > budget || (t->batches && t->bytes / t->batches >= DIRECT_BYTES);
 }
 
 static int write_runs(struct builder *x, struct err *e)
@@ -352,12 +359,12 @@ static int write_runs(struct builder *x, struct err *e)
 		uint64_t bytes = x->tallies[from].bytes;
 
 		to = from + 1;
-		if (bytes > budget) {
-			if (write_in_pieces(x, from, budget, e))
+		if (goes_by_blocks(&x->tallies[from], budget)) {
+			if (write_blocks(x, from, e))
 				return -1;
 			continue;
 		}
-		while (to < n && bytes + x->tallies[to].bytes <= budget)
+		while (to < n && bytes + x->tallies[to].bytes <= budget && !goes_by_blocks(&x->tallies[to], budget))
 			bytes += x->tallies[to++].bytes;
 		if (write_group(x, from, to, bytes, e))
 			return -1;
