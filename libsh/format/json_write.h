@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writes JSON text straight into a buffer, no tree. Commas come by themselves: a value or a name that follows another gets one. Nothing checks
- * that brackets match; the buffer's overflow flag says whether all fitted.
+ * Writes JSON text straight into a buffer, no tree. Commas come by themselves: a value or a name that
+ * follows another gets one. Nothing checks that brackets match; the buffer's overflow flag says whether
+ * all fitted.
  */
 #ifndef SH_FORMAT_JSON_WRITE_H
 #define SH_FORMAT_JSON_WRITE_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parser and the whole server: the input is what a client sends over a connection, in pieces whose size its first byte gives. The log is in memory and
- * keeps what earlier inputs left. The server must answer or close, and be left without connections.
+ * The parser and the whole server: the input is what a client sends over a connection, in pieces whose
+ * size its first byte gives. The log is in memory and keeps what earlier inputs left. The server must
+ * answer or close, and be left without connections.
  */
 #include <stdlib.h>
 #include <sys/socket.h>

@@ -96,7 +96,8 @@ struct topic *log_topic(struct log *l, const char *name, size_t len)
 	return NULL;
 }
 
-struct partition *log_partition(struct log *l, const char *topic, size_t len, int64_t partition, struct err *e)
+struct partition *log_partition(struct log *l, const char *topic, size_t len, int64_t partition,
+	struct err *e)
 {
 	struct topic *t = log_topic(l, topic, len);
 
@@ -160,7 +161,8 @@ static int by_name(const void *a, const void *b)
 	return strcmp((*(struct topic *const *)a)->name, (*(struct topic *const *)b)->name);
 }
 
-static int topic_create(struct log *l, const char *name, uint32_t partitions, uint32_t replicas, const char *config, struct err *e)
+static int topic_create(struct log *l, const char *name, uint32_t partitions, uint32_t replicas,
+	const char *config, struct err *e)
 {
 	struct topic *t;
 
@@ -218,7 +220,8 @@ static void change_later(struct log *l, int result, const struct err *e, log_don
 	loop_at_turn_end(l->loop, &l->turn, log_turn, l);
 }
 
-void log_topic_create(struct log *l, const char *name, uint32_t partitions, uint32_t replication_factor, const char *config_json,
+void log_topic_create(struct log *l, const char *name, uint32_t partitions, uint32_t replication_factor,
+	const char *config_json,
 	log_done_fn *done, void *ctx)
 {
 	struct err e = ERR_INIT;
@@ -227,7 +230,8 @@ void log_topic_create(struct log *l, const char *name, uint32_t partitions, uint
 	change_later(l, result, &e, done, ctx);
 }
 
-void log_topic_alter(struct log *l, const char *name, uint32_t partitions, const char *config_json, log_done_fn *done, void *ctx)
+void log_topic_alter(struct log *l, const char *name, uint32_t partitions, const char *config_json,
+	log_done_fn *done, void *ctx)
 {
 	struct topic *t = log_topic(l, name, strlen(name));
 	json_t *now, *changes;
@@ -350,13 +354,16 @@ static void close_open(struct partition *p)
 	buf_release(&out);
 }
 
-int log_append_batch(struct log *l, struct partition *p, void *batch, size_t n, int64_t *base_offset, int64_t *last_offset, struct err *e)
+int log_append_batch(struct log *l, struct partition *p, void *batch, size_t n, int64_t *base_offset,
+	int64_t *last_offset, struct err *e)
 {
 	struct batch_header h;
 
-	if (judge(l, e) < 0 || batch_header_read(batch, n, &h, e) < 0 || (l->rules.check && batch_check_crc(batch, n, e) < 0))
+	if (judge(l, e) < 0 || batch_header_read(batch, n, &h, e) < 0 || (l->rules.check &&
+		batch_check_crc(batch, n, e) < 0))
 		return -1;
-	if (h.last_offset_delta < 0 || batch_size(batch, n) != (int64_t)n || h.record_count != h.last_offset_delta + 1)
+	if (h.last_offset_delta < 0 || batch_size(batch, n) != (int64_t)n ||
+		h.record_count != h.last_offset_delta + 1)
 		return err_set(e, ERR_CORRUPT_BATCH, "the batch's counts do not fit");
 	if ((int64_t)n > p->topic->config.max_message_bytes)
 		return err_set(e, ERR_TOO_LARGE, "the batch is larger than the topic allows");
@@ -372,7 +379,8 @@ int log_append_batch(struct log *l, struct partition *p, void *batch, size_t n, 
 	return 0;
 }
 
-int log_append_record(struct log *l, struct partition *p, const struct record *r, int64_t *offset, int64_t *timestamp, struct err *e)
+int log_append_record(struct log *l, struct partition *p, const struct record *r, int64_t *offset,
+	int64_t *timestamp, struct err *e)
 {
 	struct partition_private *pp = p->private_;
 	struct record copy = *r;
@@ -400,12 +408,14 @@ int log_append_record(struct log *l, struct partition *p, const struct record *r
 
 /* ---- waiting ---- */
 
-void log_wait(struct log *l, struct log_wait *w, struct partition *p, int64_t end_offset, enum durability want,
+void log_wait(struct log *l, struct log_wait *w, struct partition *p, int64_t end_offset,
+	enum durability want,
 	void (*done)(struct log_wait *, enum durability, const struct err *))
 {
 	w->partition = p;
 	w->end_offset = end_offset;
-	w->want = want == DURABILITY_TOPIC || p->topic->config.durability == DURABILITY_OBJECT ? p->topic->config.durability : want;
+	w->want = want == DURABILITY_TOPIC ||
+		p->topic->config.durability == DURABILITY_OBJECT ? p->topic->config.durability : want;
 	w->done = done;
 	list_push(&l->waits, &w->node);
 	loop_at_turn_end(l->loop, &l->turn, log_turn, l);
@@ -428,7 +438,8 @@ static void tell_watches(struct partition *p, const struct err *e)
 	}
 }
 
-void log_watch(struct log *l, struct log_watch *w, struct partition *p, int64_t offset, void (*ready)(struct log_watch *, const struct err *))
+void log_watch(struct log *l, struct log_watch *w, struct partition *p, int64_t offset,
+	void (*ready)(struct log_watch *, const struct err *))
 {
 	w->offset = offset;
 	w->ready = ready;
@@ -517,7 +528,8 @@ void log_fetch_cancel(struct log_fetch *f)
 	(void)f;
 }
 
-struct log_seek *log_seek(struct log *l, struct partition *p, int64_t timestamp_ms, log_seek_fn *done, void *ctx)
+struct log_seek *log_seek(struct log *l, struct partition *p, int64_t timestamp_ms, log_seek_fn *done,
+	void *ctx)
 {
 	(void)l;
 	list_for_each(it, &p->private_->batches) {
@@ -598,10 +610,12 @@ bool peer_connected(struct role_self *self, enum role peer, uint32_t index)
 	return false;
 }
 
-struct peer_call_handle *peer_call(struct role_self *self, enum role peer, uint32_t index, int type, const void *body,
+struct peer_call_handle *peer_call(struct role_self *self, enum role peer, uint32_t index, int type,
+	const void *body,
 	const int *fds, int fd_count, uint32_t timeout_ms, peer_done_fn *done, void *ctx)
 {
-	(void)self, (void)peer, (void)index, (void)type, (void)body, (void)fds, (void)fd_count, (void)timeout_ms, (void)done, (void)ctx;
+	(void)self, (void)peer, (void)index, (void)type, (void)body, (void)fds, (void)fd_count,
+		(void)timeout_ms, (void)done, (void)ctx;
 	abort(); /* nobody may call who was told that there is no peer */
 }
 

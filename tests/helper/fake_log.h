@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * daemon/agent/log/log.h in memory, for tests and the fuzzer of what stands on it, and the peers of an agent that has none. Bytes above
- * FAKE_LOG_KEEP_BYTES of a partition fall off its front.
+ * daemon/agent/log/log.h in memory, for tests and the fuzzer of what stands on it, and the peers of an
+ * agent that has none. Bytes above FAKE_LOG_KEEP_BYTES of a partition fall off its front.
  */
 #ifndef SH_TESTS_FAKE_LOG_H
 #define SH_TESTS_FAKE_LOG_H

@@ -2,10 +2,11 @@
 /*
  * The agent's HTTP server on a log in memory: what tests of the protocol drive.
  *
- *	http-server [-O name=value]... [name=value]...
+ * 	http-server [-O name=value]... [name=value]...
  *
- * Listens on a free port of 127.0.0.1, prints it, and serves until SIGTERM or until its standard input closes. name=value without -O are rules of the
- * fake log: ack_ms, refuse_every, fail_at, check, and starting=1 (the log does not serve).
+ * Listens on a free port of 127.0.0.1, prints it, and serves until SIGTERM or until its standard input
+ * closes. name=value without -O are rules of the fake log: ack_ms, refuse_every, fail_at, check, and
+ * starting=1 (the log does not serve).
  */
 #include <arpa/inet.h>
 #include <signal.h>

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * raw-http PORT [-t MS] [-d MS] [-s BYTES] [-c] [-r BYTES]: sends standard input to 127.0.0.1:PORT as it is and prints what comes back until the server closes.
+ * raw-http PORT [-t MS] [-d MS] [-s BYTES] [-c] [-r BYTES]: sends standard input to 127.0.0.1:PORT as it
+ * is and prints what comes back until the server closes.
  *
- *	-t MS     give up after MS milliseconds (10000): exit 3
- *	-d MS     pause MS milliseconds after every piece sent
- *	-s BYTES  size of a piece (65536)
- *	-c        close the sending side when all is sent
- *	-r BYTES  read only so many bytes, then none for the rest of the time
+ * 	-t MS     give up after MS milliseconds (10000): exit 3
+ * 	-d MS     pause MS milliseconds after every piece sent
+ * 	-s BYTES  size of a piece (65536)
+ * 	-c        close the sending side when all is sent
+ * 	-r BYTES  read only so many bytes, then none for the rest of the time
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -51,7 +52,8 @@ static void read_input(struct exchange *x)
 
 static int connect_to(int port)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {

@@ -21,7 +21,8 @@ static void describe(struct buf *out, const char *p, size_t n, size_t step)
 		buf_addf(out, "%s", head ? err_name(e.code) : "incomplete");
 		return;
 	}
-	buf_addf(out, "%d %.*s ?%.*s 1.%d keep=%d expect=%d length=%llu body=", h.method, (int)h.path.len, h.path.data,
+	buf_addf(out, "%d %.*s ?%.*s 1.%d keep=%d expect=%d length=%llu body=", h.method, (int)h.path.len,
+		h.path.data,
 		(int)h.query.len, h.query.data ? (const char *)h.query.data : "", h.minor, h.keep_alive, h.expect_continue,
 		(unsigned long long)h.content_length);
 	http_body_init(&b, &h);
@@ -68,9 +69,12 @@ static void check(const char *text, const char *want, const char *title)
 
 static void test_requests(void)
 {
-	check("GET / HTTP/1.1\r\n" HOST "\r\n", "1 / ? 1.1 keep=1 expect=0 length=0 body= end rest=0", "the smallest request");
-	check("GET /a?b=c HTTP/1.0\r\n\r\nGET", "1 /a ?b=c 1.0 keep=0 expect=0 length=0 body= end rest=3", "HTTP/1.0 closes");
-	check("GET http://x:1/a/b?c HTTP/1.1\r\n" HOST "\r\n", "1 /a/b ?c 1.1 keep=1 expect=0 length=0 body= end rest=0",
+	check("GET / HTTP/1.1\r\n" HOST "\r\n", "1 / ? 1.1 keep=1 expect=0 length=0 body= end rest=0",
+		"the smallest request");
+	check("GET /a?b=c HTTP/1.0\r\n\r\nGET", "1 /a ?b=c 1.0 keep=0 expect=0 length=0 body= end rest=3",
+		"HTTP/1.0 closes");
+	check("GET http://x:1/a/b?c HTTP/1.1\r\n" HOST "\r\n",
+		"1 /a/b ?c 1.1 keep=1 expect=0 length=0 body= end rest=0",
 		"absolute form");
 	check("POST /p HTTP/1.1\r\n" HOST "content-LENGTH:  5 \r\nConnection: x, Close\r\n\r\nhello!",
 		"4 /p ? 1.1 keep=0 expect=0 length=5 body=hello end rest=1", "a body of declared length");
@@ -78,7 +82,8 @@ static void test_requests(void)
 		"8 /p ? 1.1 keep=1 expect=1 length=1 body= more rest=0", "Expect");
 	check("POST /p HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5;x=\"y\"\r\nhello\r\n1\r\n \r\n00\r\nTrailer: 1\r\n\r\nNEXT",
 		"4 /p ? 1.1 keep=1 expect=0 length=0 body=hello  end rest=4", "chunks, an extension, trailers");
-	check("BREW / HTTP/1.1\r\n" HOST "\r\n", "64 / ? 1.1 keep=1 expect=0 length=0 body= end rest=0", "an unknown method");
+	check("BREW / HTTP/1.1\r\n" HOST "\r\n", "64 / ? 1.1 keep=1 expect=0 length=0 body= end rest=0",
+		"an unknown method");
 }
 
 static void test_refused(void)
@@ -99,7 +104,8 @@ static void test_refused(void)
 		{"GET /\x80 HTTP/1.1\r\n" HOST "\r\n", "a raw byte in the target"},
 		{"GET / HTTP/1.1\r\n\r\n", "no Host"},
 		{"GET / HTTP/1.1\r\n" HOST HOST "\r\n", "two Hosts"},
-		{"POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "length and chunked"},
+		{"POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+			"length and chunked"},
 		{"POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", "two lengths that differ"},
 		{"POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nContent-Length: 1\r\n\r\n", "two lengths that agree"},
 		{"POST / HTTP/1.1\r\n" HOST "Content-Length: 1, 1\r\n\r\n", "a list of lengths"},
@@ -112,21 +118,26 @@ static void test_refused(void)
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		check(bad[i].text, "invalid_argument", bad[i].title);
-	check("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", "not_built", "another transfer coding");
+	check("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", "not_built",
+		"another transfer coding");
 }
 
 static void test_chunks(void)
 {
 	static const struct { const char *body, *want; } bodies[] = {
-		{"5\r\nhello0\r\n\r\n", "hello bad rest=0"}, {"g\r\n", " bad rest=0"}, {"\r\n", " bad rest=0"}, {"5 \r\n", " bad rest=0"},
-		{"-1\r\n", " bad rest=0"}, {"1\nx", " bad rest=0"}, {"fffffffffffffffff\r\n", " bad rest=0"}, {"0x1\r\n", " bad rest=0"},
-		{"0\r\n\r\n", " end rest=0"}, {"0\r\nA: b\n", " bad rest=0"}, {"1\r\nx\r\n", "x more rest=0"}, {"A\r\n0123456789\r\n0\r\n\r\n", "0123456789 end rest=0"},
+		{"5\r\nhello0\r\n\r\n", "hello bad rest=0"}, {"g\r\n", " bad rest=0"}, {"\r\n", " bad rest=0"},
+			{"5 \r\n", " bad rest=0"},
+		{"-1\r\n", " bad rest=0"}, {"1\nx", " bad rest=0"}, {"fffffffffffffffff\r\n", " bad rest=0"},
+			{"0x1\r\n", " bad rest=0"},
+		{"0\r\n\r\n", " end rest=0"}, {"0\r\nA: b\n", " bad rest=0"}, {"1\r\nx\r\n", "x more rest=0"},
+			{"A\r\n0123456789\r\n0\r\n\r\n", "0123456789 end rest=0"},
 	};
 
 	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
 		char text[300], want[300];
 
-		snprintf(text, sizeof(text), "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n%s", bodies[i].body);
+		snprintf(text, sizeof(text), "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n%s",
+			bodies[i].body);
 		snprintf(want, sizeof(want), "4 / ? 1.1 keep=1 expect=0 length=0 body=%s", bodies[i].want);
 		check(text, want, bodies[i].want);
 	}

@@ -94,7 +94,8 @@ static void conn_timer_update(struct conn *c)
 		return;
 	if (c->timer.index && c->timer.deadline_ns <= next)
 		return;
-	loop_timer_set(c->set->loop, &c->timer, next > now ? (next - now + 999999) / 1000000 : 0, conn_timer_fired, c);
+	loop_timer_set(c->set->loop, &c->timer, next > now ? (next - now + 999999) / 1000000 : 0,
+		conn_timer_fired, c);
 }
 
 static void conn_timer_fired(void *ctx)
@@ -234,7 +235,8 @@ static int conn_write_once(struct conn *c)
 		iov[count].iov_len = p->buf.len - p->sent;
 		asked += iov[count++].iov_len;
 	}
-	/* sendmsg, not writev: a client that is gone must not raise SIGPIPE, whatever the process does about signals */
+	/* sendmsg, not writev: a client that is gone must not raise SIGPIPE, whatever the process does
+	 * about signals */
 	n = sendmsg(c->fd, &(struct msghdr){.msg_iov = iov, .msg_iovlen = count}, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -1;
@@ -275,7 +277,8 @@ static void conn_flush(struct conn *c)
 
 /* ---- input ---- */
 
-/* Hand over what is kept and what was just read behind it, n bytes in the scratch buffer; keep what is left. */
+/* Hand over what is kept and what was just read behind it, n bytes in the scratch buffer; keep what is
+ * left. */
 static void conn_hand_over(struct conn *c, size_t n)
 {
 	struct conn_set *s = c->set;
@@ -397,7 +400,8 @@ void conn_finish(struct conn *c)
 
 /* ---- the set ---- */
 
-void conn_set_init(struct conn_set *s, struct loop *l, const struct conn_handlers *h, void *ctx, size_t conn_bytes)
+void conn_set_init(struct conn_set *s, struct loop *l, const struct conn_handlers *h, void *ctx,
+	size_t conn_bytes)
 {
 	*s = (struct conn_set){
 		.loop = l, .handlers = h, .ctx = ctx, .conn_bytes = conn_bytes, .max_connections = 1024,

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connections: sockets with limited buffers and deadlines, shared by the protocols of an agent (HTTP, Kafka). This layer knows no
- * protocol: it hands input over as it arrives, takes output, and says when there is room again.
+ * Connections: sockets with limited buffers and deadlines, shared by the protocols of an agent (HTTP,
+ * Kafka). This layer knows no protocol: it hands input over as it arrives, takes output, and says when
+ * there is room again.
  *
- * Input is read into a buffer that all connections of a set share and handed to input(), which says how much of it it used; what is left
- * (the front of a request that is not complete) is kept for the connection, at most CONN_KEEP_BYTES. So an idle connection
- * holds no buffer. conn_pause() stops reading, conn_resume() goes on: that is the back-pressure a client feels.
+ * Input is read into a buffer that all connections of a set share and handed to input(), which says how
+ * much of it it used; what is left (the front of a request that is not complete) is kept for the
+ * connection, at most CONN_KEEP_BYTES. So an idle connection holds no buffer. conn_pause() stops reading,
+ * conn_resume() goes on: that is the back-pressure a client feels.
  *
- * Output is queued without ever blocking and written at the end of the turn, all answers of a turn in one writev(2). The queue has no hard cap: a protocol
- * starts nothing large unless conn_room() says there is room, and goes on in room().
+ * Output is queued without ever blocking and written at the end of the turn, all answers of a turn in one
+ * writev(2). The queue has no hard cap: a protocol starts nothing large unless conn_room() says there is
+ * room, and goes on in room().
  *
- * A connection is freed at the end of the turn in which it ended, so whoever is further up the stack may touch it until then.
+ * A connection is freed at the end of the turn in which it ended, so whoever is further up the stack may
+ * touch it until then.
  */
 #ifndef SH_AGENT_CONN_H
 #define SH_AGENT_CONN_H
@@ -28,8 +32,10 @@ enum {
 	CONN_OUTPUT_HIGH_BYTES = 1 << 20, /* no room above */
 	CONN_OUTPUT_LOW_BYTES = 256 << 10,/* room() is called when output falls to this again */
 	CONN_LISTENERS_MAX = 8,
-	CONN_REFUSED_MAX = 64,            /* connections above the limit that are being told so; more are closed at once */
-	CONN_LINGER_MS = 2000,            /* how long input is thrown away after the last answer, so that it is not lost to a reset */
+	/* connections above the limit that are being told so; more are closed at once */
+	CONN_REFUSED_MAX = 64,
+	/* how long input is thrown away after the last answer, so that it is not lost to a reset */
+	CONN_LINGER_MS = 2000,
 };
 
 struct conn;
@@ -41,8 +47,10 @@ struct conn_handlers {
 	void (*eof)(struct conn *c);     /* the client has sent its last byte; it may still read */
 	void (*room)(struct conn *c);    /* output fell to the low mark after conn_room() had said 0 */
 	void (*deadline)(struct conn *c);/* what conn_deadline() set has come */
-	void (*gone)(struct conn *c);    /* it ended: release what hangs on it; the conn itself is freed afterwards */
-	void (*refused)(struct conn *c); /* instead of opened(), above the limit: may write a word of goodbye; nothing else is called for it */
+	/* it ended: release what hangs on it; the conn itself is freed afterwards */
+	void (*gone)(struct conn *c);
+	/* instead of opened(), above the limit: may write a word of goodbye; nothing else is called for it */
+	void (*refused)(struct conn *c);
 };
 
 struct conn {
@@ -74,11 +82,13 @@ struct conn_set {
 	uint64_t accepted, refused, stalled;
 };
 
-void conn_set_init(struct conn_set *s, struct loop *l, const struct conn_handlers *h, void *ctx, size_t conn_bytes);
+void conn_set_init(struct conn_set *s, struct loop *l, const struct conn_handlers *h, void *ctx,
+	size_t conn_bytes);
 int conn_set_listen(struct conn_set *s, int fd, struct err *e); /* takes fd, also on -1 */
 void conn_set_unlisten(struct conn_set *s);
 void conn_set_release(struct conn_set *s); /* ends and frees every connection at once */
-/* A connection on a connected stream socket, which it takes over. NULL with e set, fd closed, when it cannot be watched. */
+/* A connection on a connected stream socket, which it takes over. NULL with e set, fd closed, when it
+ * cannot be watched. */
 struct conn *conn_add(struct conn_set *s, int fd, struct err *e);
 
 void conn_write(struct conn *c, const void *p, size_t n);

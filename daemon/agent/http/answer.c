@@ -10,16 +10,19 @@
 #include "libsh/base/log.h"
 #include "libsh/format/json_write.h"
 
-enum { DISCARD_MAX = 64 << 10 }; /* rest of a refused body that is read and thrown away to keep the connection */
+/* rest of a refused body that is read and thrown away to keep the connection */
+enum { DISCARD_MAX = 64 << 10 };
 
 static const char *reason(int status)
 {
 	static const struct { int status; const char *text; } reasons[] = {
-		{200, "OK"}, {201, "Created"}, {204, "No Content"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"},
+		{200, "OK"}, {201, "Created"}, {204, "No Content"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403,
+			"Forbidden"},
 		{404, "Not Found"}, {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"},
 		{413, "Content Too Large"}, {415, "Unsupported Media Type"}, {416, "Range Not Satisfiable"},
 		{422, "Unprocessable Content"}, {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
-		{500, "Internal Server Error"}, {501, "Not Implemented"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"},
+		{500, "Internal Server Error"}, {501, "Not Implemented"}, {503, "Service Unavailable"}, {504,
+			"Gateway Timeout"},
 	};
 
 	for (size_t i = 0; i < array_count(reasons); i++)
@@ -68,7 +71,8 @@ static void decide_close(struct http_request *r)
 {
 	const struct http_body *body = &r->framing;
 
-	if (!body->ended && (body->chunked || body->left > DISCARD_MAX || (r->head.expect_continue && !r->body_seen)))
+	if (!body->ended && (body->chunked || body->left > DISCARD_MAX || (r->head.expect_continue &&
+		!r->body_seen)))
 		r->close_after = true;
 	if (r->server->draining && r->conn->queue.prev == &r->node)
 		r->close_after = true;
@@ -84,7 +88,8 @@ static void put_head(struct http_request *r, int status, const char *type, int64
 
 	decide_close(r);
 	r->status = status;
-	n = snprintf(head, sizeof(head), "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, reason(status), date_now(r->server));
+	n = snprintf(head, sizeof(head), "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, reason(status),
+		date_now(r->server));
 	if (type)
 		n += snprintf(head + n, sizeof(head) - n, "Content-Type: %s\r\n", type);
 	if (length >= 0 && status != 204)
@@ -115,7 +120,8 @@ void http_answer_field(struct http_request *r, const char *name, const char *fmt
 	va_start(ap, fmt);
 	vsnprintf(value, sizeof(value), fmt, ap);
 	va_end(ap);
-	r->extra_fields = arena_printf(&r->arena, "%s%s: %s\r\n", r->extra_fields ? r->extra_fields : "", name, value);
+	r->extra_fields = arena_printf(&r->arena, "%s%s: %s\r\n", r->extra_fields ? r->extra_fields : "", name,
+		value);
 }
 
 void http_answer(struct http_request *r, int status, const char *type, const void *body, size_t n)

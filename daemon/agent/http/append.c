@@ -8,7 +8,8 @@
 int append_durability(const char *durability, const char *ack_mode, enum durability *out, struct err *e)
 {
 	static const struct { const char *text; enum durability level; } modes[] = {
-		{"0", DURABILITY_WAL}, {"buffered", DURABILITY_WAL}, {"1", DURABILITY_OBJECT}, {"durable", DURABILITY_OBJECT},
+		{"0", DURABILITY_WAL}, {"buffered", DURABILITY_WAL}, {"1", DURABILITY_OBJECT}, {"durable",
+			DURABILITY_OBJECT},
 		{"2", DURABILITY_NONE}, {"none", DURABILITY_NONE},
 	};
 
@@ -27,7 +28,8 @@ int append_durability(const char *durability, const char *ack_mode, enum durabil
 	return err_hint(e, "it is 0 or \"buffered\", 1 or \"durable\", 2 or \"none\"");
 }
 
-int append_begin(struct append *a, struct http_request *r, const char *topic, size_t len, enum durability asked,
+int append_begin(struct append *a, struct http_request *r, const char *topic, size_t len,
+	enum durability asked,
 	void (*done)(struct append *a), struct err *e)
 {
 	struct topic *t = log_topic(r->server->log, topic, len);
@@ -45,7 +47,8 @@ int append_begin(struct append *a, struct http_request *r, const char *topic, si
 	}
 	a->topic = arena_strdup(&r->arena, t->name);
 	a->topic_id = t->id;
-	return log_may_append(a->log, r->head.content_length < HTTP_UNACKNOWLEDGED_MAX ? r->head.content_length : 0, e);
+	return log_may_append(a->log,
+		r->head.content_length < HTTP_UNACKNOWLEDGED_MAX ? r->head.content_length : 0, e);
 }
 
 void append_release(struct append *a)
@@ -117,7 +120,8 @@ static struct append_part *part_open(struct append *a, int64_t number, struct er
 	return part;
 }
 
-static void part_took(struct append *a, struct append_part *part, int64_t first, int64_t last, uint64_t records, uint64_t bytes)
+static void part_took(struct append *a, struct append_part *part, int64_t first, int64_t last,
+	uint64_t records, uint64_t bytes)
 {
 	struct http_counters *count = &a->r->server->counters;
 
@@ -144,7 +148,8 @@ static int64_t choose(struct append *a, struct topic *t, const struct record *r,
 	return partition_choice_next(a->r->server, t, bytes);
 }
 
-int append_record(struct append *a, struct topic *t, int64_t partition, struct record *r, int32_t *chosen, struct err *e)
+int append_record(struct append *a, struct topic *t, int64_t partition, struct record *r,
+	int32_t *chosen, struct err *e)
 {
 	size_t bytes = record_max_size(r);
 	int64_t number = partition >= 0 ? partition : choose(a, t, r, bytes), offset, timestamp;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What all requests that append share: partitions touched, waiting for durability, the count of what was taken.
+ * What all requests that append share: partitions touched, waiting for durability, the count of what was
+ * taken.
  *
- * For each partition there is one log_wait at a time, whatever the length of the request: what is appended while it is out is covered by the
- * next one. So memory is bounded by the number of partitions touched.
+ * For each partition there is one log_wait at a time, whatever the length of the request: what is appended
+ * while it is out is covered by the next one. So memory is bounded by the number of partitions touched.
  */
 #ifndef SH_AGENT_HTTP_APPEND_H
 #define SH_AGENT_HTTP_APPEND_H
@@ -45,13 +46,15 @@ struct append {
 /* Durability asked for by ack_mode and durability, as texts (NULL: absent). */
 int append_durability(const char *durability, const char *ack_mode, enum durability *out, struct err *e);
 /* ERR_TOPIC_NOT_FOUND, or why nothing can be appended now. */
-int append_begin(struct append *a, struct http_request *r, const char *topic, size_t len, enum durability asked,
+int append_begin(struct append *a, struct http_request *r, const char *topic, size_t len,
+	enum durability asked,
 	void (*done)(struct append *a), struct err *e);
 void append_release(struct append *a);
 /* Each turn: the topic as it is now. ERR_TOPIC_NOT_FOUND when it was deleted meanwhile. */
 struct topic *append_topic(struct append *a, struct err *e);
 /* partition -1: chosen by the key, or in turn. */
-int append_record(struct append *a, struct topic *t, int64_t partition, struct record *r, int32_t *chosen, struct err *e);
+int append_record(struct append *a, struct topic *t, int64_t partition, struct record *r,
+	int32_t *chosen, struct err *e);
 int append_batch(struct append *a, int64_t partition, void *batch, size_t n, struct err *e);
 /* Wait for what was appended so far; call it once a turn. */
 void append_wait(struct append *a);
@@ -59,7 +62,8 @@ void append_finish(struct append *a);
 /* ,"records":N,...,"partitions":[...] with what was taken. */
 void append_describe(const struct append *a, struct buf *out);
 
-/* partition_choice.c: the partition for a record without key: the same for a turn of the loop, up to 64 KiB, then the next. */
+/* partition_choice.c: the partition for a record without key: the same for a turn of the loop, up to 64
+ * KiB, then the next. */
 uint32_t partition_choice_next(struct http_server *s, const struct topic *t, size_t bytes);
 
 #endif

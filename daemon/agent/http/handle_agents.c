@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Agents and which partitions they own. An agent is named after its slot. What only the other agents know of themselves is null. */
+/* Agents and which partitions they own. An agent is named after its slot. What only the other agents know
+ * of themselves is null. */
 #include "daemon/agent/http/handlers.h"
 #include "daemon/agent/http/server.h"
 
@@ -66,7 +67,8 @@ static int find_agent(struct http_request *r, uint32_t *slot)
 	struct err e = ERR_INIT;
 	int64_t number;
 
-	if (!strncmp(r->params[0], "agent-", 6) && !text_parse_int(r->params[0] + 6, 0, UINT32_MAX, "agent", &number, NULL) &&
+	if (!strncmp(r->params[0], "agent-", 6) && !text_parse_int(r->params[0] + 6, 0, UINT32_MAX, "agent",
+		&number, NULL) &&
 		number < r->server->self->count) {
 		*slot = (uint32_t)number;
 		return 0;

@@ -38,7 +38,8 @@ void handle_ready(struct http_request *r)
 
 void handle_whoami(struct http_request *r)
 {
-	answer_text(r, 200, "{\"organization_id\":\"default\",\"key_id\":null,\"permissions\":[\"read\",\"write\",\"admin\"],"
+	answer_text(r, 200,
+		"{\"organization_id\":\"default\",\"key_id\":null,\"permissions\":[\"read\",\"write\",\"admin\"],"
 		"\"scopes\":[\"*\"]}\n");
 }
 

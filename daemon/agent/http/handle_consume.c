@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * GET /api/v1/consume and GET /api/v1/topics/{topic}/messages: records in the shape that existing SDKs read, collected before they are
- * answered, so both have a cap on bytes; who wants more goes on at next_offset, or uses the records resource.
+ * GET /api/v1/consume and GET /api/v1/topics/{topic}/messages: records in the shape that existing SDKs
+ * read, collected before they are answered, so both have a cap on bytes; who wants more goes on at
+ * next_offset, or uses the records resource.
  */
 #include "daemon/agent/http/handlers.h"
 #include "daemon/agent/http/reader.h"
@@ -181,8 +182,9 @@ void handle_consume(struct http_request *r)
 
 /* ---- messages ---- */
 
-/* Records of one or all partitions are collected as JSON texts, then sorted. With order=desc a partition is read in windows from its end
- * backwards, because batches can only be read forward and gaps may make a window hold fewer records than offsets. */
+/* Records of one or all partitions are collected as JSON texts, then sorted. With order=desc a partition
+ * is read in windows from its end backwards, because batches can only be read forward and gaps may make a
+ * window hold fewer records than offsets. */
 struct message {
 	int64_t timestamp, offset;
 	uint32_t partition;

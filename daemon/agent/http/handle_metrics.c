@@ -11,7 +11,8 @@ void handle_metrics(struct http_request *r)
 	struct buf out = BUF_INIT(HTTP_ANSWER_MAX);
 	uint64_t partitions = 0, messages = 0;
 
-	for (struct topic *t = log_topic_after(r->server->log, NULL); t; t = log_topic_after(r->server->log, t->name)) {
+	for (struct topic *t = log_topic_after(r->server->log, NULL); t; t = log_topic_after(r->server->log,
+		t->name)) {
 		uint64_t records, bytes;
 
 		topic_totals(t, &records, &bytes);
@@ -47,7 +48,8 @@ static void write_throughput(struct buf *out, const struct series_minute *m, dou
 
 static void write_latency(struct buf *out, const struct series_minute *m, double seconds)
 {
-	static const struct { const char *name; double fraction; } points[] = {{"p50", 0.5}, {"p95", 0.95}, {"p99", 0.99}};
+	static const struct { const char *name; double fraction; } points[] = {{"p50", 0.5}, {"p95", 0.95},
+		{"p99", 0.99}};
 
 	(void)seconds;
 	for (size_t i = 0; i < array_count(points); i++) {
@@ -66,7 +68,8 @@ static void write_errors(struct buf *out, const struct series_minute *m, double 
 	json_write_member_uint(out, "errorCount", m->errors);
 }
 
-/* One entry a minute, oldest first, from the start of the agent on or for time_range, of which an hour is known. */
+/* One entry a minute, oldest first, from the start of the agent on or for time_range, of which an hour is
+ * known. */
 static void answer_minutes(struct http_request *r, write_minute_fn *write)
 {
 	static const struct series_minute nothing;

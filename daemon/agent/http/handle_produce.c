@@ -56,7 +56,8 @@ static int scan_text(struct json_scan *s, struct arena *a, const char **out, str
 	return 0;
 }
 
-static int envelope_member(struct json_scan *s, const struct bytes *name, struct arena *a, struct produce_envelope *env, struct err *e)
+static int envelope_member(struct json_scan *s, const struct bytes *name, struct arena *a,
+	struct produce_envelope *env, struct err *e)
 {
 	if (JSON_IS(name, "topic"))
 		return json_scan_string(s, &env->topic, e);
@@ -193,7 +194,8 @@ static int check_partitions(struct produce *p, const struct topic *t, int64_t pa
 	return 0;
 }
 
-static int produce_begin(struct http_request *r, struct produce *p, const struct produce_envelope *env, struct err *e)
+static int produce_begin(struct http_request *r, struct produce *p, const struct produce_envelope *env,
+	struct err *e)
 {
 	enum durability asked;
 	struct topic *t;
@@ -269,6 +271,7 @@ void handle_produce_batch(struct http_request *r)
 	struct produce_envelope env;
 	struct err e = ERR_INIT;
 
-	if (envelope_read(r, &env, &e) < 0 || read_records(r, p, env.records, &e) < 0 || produce_begin(r, p, &env, &e) < 0)
+	if (envelope_read(r, &env, &e) < 0 || read_records(r, p, env.records, &e) < 0 || produce_begin(r, p,
+		&env, &e) < 0)
 		produce_answer_err(r, &e, "");
 }

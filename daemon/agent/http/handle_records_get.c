@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * GET /api/v1/topics/{topic}/partitions/{partition}/records: a stretch of a partition as JSON, NDJSON, record batches or an event stream.
+ * GET /api/v1/topics/{topic}/partitions/{partition}/records: a stretch of a partition as JSON, NDJSON,
+ * record batches or an event stream.
  *
- * Without `end` the answer ends at the high watermark or after max_bytes; with it, at the end. A short answer carries X-Next-Offset in
- * its head; a long one is chunked and carries it as a trailer (JSON has it in the body, batches imply it). Nothing is fetched
- * while the client's socket is full.
+ * Without `end` the answer ends at the high watermark or after max_bytes; with it, at the end. A short
+ * answer carries X-Next-Offset in its head; a long one is chunked and carries it as a trailer (JSON has it
+ * in the body, batches imply it). Nothing is fetched while the client's socket is full.
  */
 #include "daemon/agent/http/handlers.h"
 #include "daemon/agent/http/reader.h"
@@ -25,7 +26,8 @@ enum {
 
 enum shape { SHAPE_JSON, SHAPE_NDJSON, SHAPE_BATCH, SHAPE_EVENTS };
 static const struct { const char *type; enum shape shape; } shapes[] = {
-	{"application/json", SHAPE_JSON}, {"application/x-ndjson", SHAPE_NDJSON}, {"application/ndjson", SHAPE_NDJSON},
+	{"application/json", SHAPE_JSON}, {"application/x-ndjson", SHAPE_NDJSON}, {"application/ndjson",
+		SHAPE_NDJSON},
 	{"application/jsonl", SHAPE_NDJSON}, {"application/vnd.streamhouse.batch", SHAPE_BATCH},
 	{"text/event-stream", SHAPE_EVENTS}, {"application/*", SHAPE_JSON}, {"*/*", SHAPE_JSON},
 };
@@ -298,10 +300,12 @@ static void answer_out_of_range(struct getting *g, int64_t offset, int64_t end)
 	struct err e = ERR_INIT;
 	char members[160];
 
-	err_set(&e, ERR_OFFSET_OUT_OF_RANGE, "offset %lld of %s/%lld is outside %lld to %lld", (long long)offset, g->topic,
+	err_set(&e, ERR_OFFSET_OUT_OF_RANGE, "offset %lld of %s/%lld is outside %lld to %lld",
+		(long long)offset, g->topic,
 		(long long)g->partition, (long long)g->reader.log_start, (long long)end);
 	err_hint(&e, "offset=earliest and offset=latest are always inside");
-	snprintf(members, sizeof(members), ",\"log_start\":%lld,\"high_watermark\":%lld", (long long)g->reader.log_start,
+	snprintf(members, sizeof(members), ",\"log_start\":%lld,\"high_watermark\":%lld",
+		(long long)g->reader.log_start,
 		(long long)g->reader.high_watermark);
 	http_answer_field(g->r, "X-High-Watermark", "%lld", (long long)g->reader.high_watermark);
 	http_answer_field(g->r, "X-Log-Start", "%lld", (long long)g->reader.log_start);
@@ -378,7 +382,8 @@ static int getting_shape(struct http_request *r, struct getting *g, struct err *
 	if (!accept.len)
 		return 0;
 	err_set(e, ERR_UNSUPPORTED_MEDIA, "records cannot be given as any type that Accept names");
-	return err_hint(e, "application/json, application/x-ndjson, application/vnd.streamhouse.batch or text/event-stream");
+	return err_hint(e,
+		"application/json, application/x-ndjson, application/vnd.streamhouse.batch or text/event-stream");
 }
 
 static int getting_limits(struct http_request *r, struct getting *g, struct err *e)

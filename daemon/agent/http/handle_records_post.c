@@ -2,9 +2,10 @@
 /*
  * POST /api/v1/topics/{topic}/records: records as they stream in, of any number, with bounded memory.
  *
- * Whole lines and batches are taken straight from the read buffer; only one that is cut by its end is assembled in `partial`. When
- * the log says "not now" the record stays where it is, the connection is read no further, and it is tried again until a deadline. An error in the middle is
- * answered once everything taken before it is acknowledged, with the exact numbers.
+ * Whole lines and batches are taken straight from the read buffer; only one that is cut by its end is
+ * assembled in `partial`. When the log says "not now" the record stays where it is, the connection is read
+ * no further, and it is tried again until a deadline. An error in the middle is answered once everything
+ * taken before it is acknowledged, with the exact numbers.
  */
 #include "daemon/agent/http/append.h"
 #include "daemon/agent/http/handlers.h"
@@ -100,7 +101,8 @@ static int posting_take(struct http_request *r, char *item, size_t n)
 		p->blocked_ns = 0;
 		return 0;
 	}
-	if (e.code == ERR_BACK_PRESSURE && (!p->blocked_ns || now - p->blocked_ns < RETRY_FOR_MS * INT64_C(1000000))) {
+	if (e.code == ERR_BACK_PRESSURE && (!p->blocked_ns ||
+		now - p->blocked_ns < RETRY_FOR_MS * INT64_C(1000000))) {
 		if (!p->blocked_ns)
 			p->blocked_ns = now;
 		loop_timer_set(r->server->self->loop, &p->retry, RETRY_MS, posting_retry, r);
@@ -118,12 +120,14 @@ static int posting_take(struct http_request *r, char *item, size_t n)
 static int too_large(struct posting *p)
 {
 	p->over = true;
-	err_set(&p->failure, ERR_TOO_LARGE, "%s %llu is larger than %zu bytes", p->shape == SHAPE_BATCH ? "batch" : "line",
+	err_set(&p->failure, ERR_TOO_LARGE, "%s %llu is larger than %zu bytes",
+		p->shape == SHAPE_BATCH ? "batch" : "line",
 		(unsigned long long)p->lines + 1, p->item_max);
 	return err_hint(&p->failure, "the topic's max.message.bytes is the limit of a record");
 }
 
-/* Size of the item that starts at s, its newline included; 0: n bytes do not hold all of it; -1: it cannot be taken. */
+/* Size of the item that starts at s, its newline included; 0: n bytes do not hold all of it; -1: it cannot
+ * be taken. */
 static int64_t item_size(struct posting *p, const char *s, size_t n, size_t searched)
 {
 	int64_t size;
@@ -373,7 +377,8 @@ static int posting_begin(struct http_request *r, struct posting *p, struct err *
 	if (p->shape == SHAPE_BATCH && p->partition < 0)
 		return err_set(e, ERR_INVALID_ARGUMENT, "record batches need ?partition=");
 	p->begun = true;
-	if (append_begin(&p->append, r, name, strlen(name), asked, posting_answer, e) < 0 || !(t = append_topic(&p->append, e)))
+	if (append_begin(&p->append, r, name, strlen(name), asked, posting_answer, e) < 0 ||
+		!(t = append_topic(&p->append, e)))
 		return -1;
 	if (p->partition >= 0 && !log_partition(r->server->log, name, strlen(name), p->partition, e))
 		return -1;

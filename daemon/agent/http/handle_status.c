@@ -13,7 +13,8 @@
 
 static void metric(struct buf *out, const char *name, const char *type, const char *help, double value)
 {
-	buf_addf(out, "# HELP streamhouse_%s %s\n# TYPE streamhouse_%s %s\nstreamhouse_%s %.17g\n", name, help, name, type, name, value);
+	buf_addf(out, "# HELP streamhouse_%s %s\n# TYPE streamhouse_%s %s\nstreamhouse_%s %.17g\n", name, help,
+		name, type, name, value);
 }
 
 static void write_log_metrics(struct buf *out, const struct log_status *s)
@@ -32,10 +33,12 @@ static void write_log_metrics(struct buf *out, const struct log_status *s)
 	metric(out, "fetches_total", "counter", "Reads of the log.", s->fetches);
 	metric(out, "fetched_bytes_total", "counter", "Bytes of batches read.", s->fetched_bytes);
 	metric(out, "segments_built_total", "counter", "Segments committed.", s->segments_built);
-	metric(out, "commits_refused_total", "counter", "Runs of segments that the metadata refused.", s->commits_refused);
+	metric(out, "commits_refused_total", "counter", "Runs of segments that the metadata refused.",
+		s->commits_refused);
 	metric(out, "quarantined_entries_total", "counter", "Entries put aside because they could not be committed.",
 		s->quarantined_entries);
-	metric(out, "damaged_partitions", "gauge", "Partitions that do not serve because their log is damaged.", s->damaged_partitions);
+	metric(out, "damaged_partitions", "gauge",
+		"Partitions that do not serve because their log is damaged.", s->damaged_partitions);
 }
 
 static void write_http_metrics(struct buf *out, const struct http_server *s)
@@ -48,8 +51,10 @@ static void write_http_metrics(struct buf *out, const struct http_server *s)
 		buf_addf(out, "streamhouse_http_requests_total{class=\"%dxx\"} %" PRIu64 "\n", i, c->status[i]);
 	metric(out, "http_connections", "gauge", "Open connections.", s->set.count);
 	metric(out, "http_connections_accepted_total", "counter", "Connections accepted.", s->set.accepted);
-	metric(out, "http_connections_refused_total", "counter", "Connections refused at the limit.", s->set.refused);
-	metric(out, "http_connections_stalled_total", "counter", "Connections cut because the client did not read.", s->set.stalled);
+	metric(out, "http_connections_refused_total", "counter", "Connections refused at the limit.",
+		s->set.refused);
+	metric(out, "http_connections_stalled_total", "counter",
+		"Connections cut because the client did not read.", s->set.stalled);
 	metric(out, "http_request_body_bytes_total", "counter", "Bytes of request bodies.", c->in_bytes);
 	metric(out, "http_response_body_bytes_total", "counter", "Bytes of response bodies.", c->out_bytes);
 	metric(out, "http_records_in_total", "counter", "Records taken over HTTP.", c->records_in);
@@ -88,7 +93,8 @@ static void answer_prometheus(struct http_request *r, const struct peer_status *
 	struct log_status log;
 
 	log_get_status(r->server->log, &log);
-	metric(&out, "uptime_seconds", "gauge", "Time since the agent started.", (clock_real_ms() - r->server->started_ms) / 1e3);
+	metric(&out, "uptime_seconds", "gauge", "Time since the agent started.",
+		(clock_real_ms() - r->server->started_ms) / 1e3);
 	write_log_metrics(&out, &log);
 	write_http_metrics(&out, r->server);
 	write_peer_metrics(&out, p);
@@ -130,7 +136,8 @@ static void write_log_status(struct buf *out, const struct log_status *s)
 	json_write_close(out, '}');
 }
 
-static void write_paths(struct buf *out, const struct role_self *self, const struct log_status *log, const struct peer_status *p)
+static void write_paths(struct buf *out, const struct role_self *self, const struct log_status *log,
+	const struct peer_status *p)
 {
 	char *wal = mem_printf("%s/slots/%u/wal", self->data_dir, log->slot);
 

@@ -110,7 +110,8 @@ void handle_partitions(struct http_request *r)
 	http_answer_buf(r, 200, HTTP_JSON, &out);
 }
 
-/* ---- changes: they end when the log says so, which cannot be called off, so what waits outlives the request ---- */
+/* ---- changes: they end when the log says so, which cannot be called off, so what waits outlives the
+ * request ---- */
 
 struct change {
 	struct http_request *r;          /* NULL: the client is gone */
@@ -168,7 +169,8 @@ static struct change *change_new(struct http_request *r, const char *name, int s
 static json_t *read_object(struct http_request *r, struct err *e)
 {
 	json_error_t error;
-	json_t *root = json_loadb(r->collected.data ? r->collected.data : "", r->collected.len, JSON_REJECT_DUPLICATES, &error);
+	json_t *root = json_loadb(r->collected.data ? r->collected.data : "", r->collected.len,
+		JSON_REJECT_DUPLICATES, &error);
 
 	if (!root) {
 		err_set(e, ERR_INVALID_ARGUMENT, "the body is not JSON: line %d: %s", error.line, error.text);
@@ -183,7 +185,8 @@ static json_t *read_object(struct http_request *r, struct err *e)
 }
 
 /* A whole number under one of two names. Absent or null: *out stays. */
-static int read_number(const json_t *root, const char *name, const char *other, int64_t min, int64_t max, int64_t *out, struct err *e)
+static int read_number(const json_t *root, const char *name, const char *other, int64_t min,
+	int64_t max, int64_t *out, struct err *e)
 {
 	const json_t *v = json_object_get(root, name);
 
@@ -192,7 +195,8 @@ static int read_number(const json_t *root, const char *name, const char *other, 
 	if (!v || json_is_null(v))
 		return 0;
 	if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max)
-		return err_set(e, ERR_INVALID_ARGUMENT, "\"%s\" is not a whole number from %lld to %lld", name, (long long)min,
+		return err_set(e, ERR_INVALID_ARGUMENT, "\"%s\" is not a whole number from %lld to %lld", name,
+			(long long)min,
 			(long long)max);
 	*out = json_integer_value(v);
 	return 0;
@@ -212,7 +216,8 @@ static int add_config(json_t *into, const char *key, const json_t *value, bool a
 	} else if (json_is_null(value) && altering) {
 		json_object_set_new(into, key, json_null());
 	} else if (!json_is_null(value)) {
-		return err_set(e, ERR_INVALID_ARGUMENT, "config: the value of \"%.100s\" is not a text, a whole number or a boolean", key);
+		return err_set(e, ERR_INVALID_ARGUMENT,
+			"config: the value of \"%.100s\" is not a text, a whole number or a boolean", key);
 	}
 	return 0;
 }

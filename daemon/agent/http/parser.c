@@ -206,7 +206,8 @@ static int conclude(struct http_head *h, struct err *e)
 	if (coding.data && !http_text_is(coding, "chunked"))
 		return err_set(e, ERR_NOT_BUILT, "a Transfer-Encoding other than chunked is not supported");
 	h->chunked = coding.data != NULL;
-	if (h->field[HTTP_CONTENT_LENGTH].data && parse_length(h->field[HTTP_CONTENT_LENGTH], &h->content_length, e) < 0)
+	if (h->field[HTTP_CONTENT_LENGTH].data && parse_length(h->field[HTTP_CONTENT_LENGTH],
+		&h->content_length, e) < 0)
 		return -1;
 	if (h->minor == 1 && !h->field[HTTP_HOST].data)
 		return err_set(e, ERR_INVALID_ARGUMENT, "an HTTP/1.1 request has no Host field");
@@ -243,7 +244,8 @@ int http_head_parse(const char *p, size_t n, struct http_head *h, struct err *e)
 
 /* ---- framing of the body ---- */
 
-enum { CHUNK_SIZE, CHUNK_EXTENSION, CHUNK_SIZE_LF, CHUNK_DATA, CHUNK_DATA_CR, CHUNK_DATA_LF, TRAILER_START, TRAILER_LINE,
+enum { CHUNK_SIZE, CHUNK_EXTENSION, CHUNK_SIZE_LF, CHUNK_DATA, CHUNK_DATA_CR, CHUNK_DATA_LF,
+	TRAILER_START, TRAILER_LINE,
 	TRAILER_LF, LAST_LF };
 
 void http_body_init(struct http_body *b, const struct http_head *h)
@@ -265,7 +267,8 @@ static int chunk_size_byte(struct http_body *b, char c, struct err *e)
 	int digit = hex_digit(c);
 
 	if (++b->line > HTTP_CHUNK_LINE_MAX)
-		return err_set(e, ERR_INVALID_ARGUMENT, "the size line of a chunk is longer than %d bytes", HTTP_CHUNK_LINE_MAX);
+		return err_set(e, ERR_INVALID_ARGUMENT, "the size line of a chunk is longer than %d bytes",
+			HTTP_CHUNK_LINE_MAX);
 	if (b->state == CHUNK_SIZE && digit >= 0) {
 		if (b->left >> 56)
 			return err_set(e, ERR_INVALID_ARGUMENT, "the size of a chunk is not a number that can be");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Partitions for records without a key. All records of one turn of the loop go to the same partition, up to a limit, so that they form one batch
- * there; the next turn takes the next partition.
+ * Partitions for records without a key. All records of one turn of the loop go to the same partition, up
+ * to a limit, so that they form one batch there; the next turn takes the next partition.
  */
 #include "daemon/agent/http/append.h"
 

@@ -47,7 +47,8 @@ static void store_answered(void *ctx, const void *reply, struct chan_message *me
 	peer_status_try_answer(p);
 }
 
-void peer_status_ask(struct http_request *r, void (*answer)(struct http_request *r, const struct peer_status *p))
+void peer_status_ask(struct http_request *r, void (*answer)(struct http_request *r,
+	const struct peer_status *p))
 {
 	struct peer_status *p = arena_alloc(&r->arena, sizeof(*p));
 	struct role_self *self = r->server->self;
@@ -60,6 +61,7 @@ void peer_status_ask(struct http_request *r, void (*answer)(struct http_request 
 	if (peer_connected(self, ROLE_META, 0))
 		p->meta_call = peer_call(self, ROLE_META, 0, MSG_META_STATUS, &nothing, NULL, 0, ASK_MS, meta_answered, p);
 	if (peer_connected(self, ROLE_STORE, 0))
-		p->store_call = peer_call(self, ROLE_STORE, 0, MSG_STORE_STATUS, &nothing, NULL, 0, ASK_MS, store_answered, p);
+		p->store_call = peer_call(self, ROLE_STORE, 0, MSG_STORE_STATUS, &nothing, NULL, 0, ASK_MS,
+			store_answered, p);
 	peer_status_try_answer(p);
 }

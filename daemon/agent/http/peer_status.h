@@ -15,6 +15,7 @@ struct peer_status {
 	void (*answer)(struct http_request *r, const struct peer_status *p);
 };
 /* Takes r->state and r->release; answer() is called once, perhaps from inside. */
-void peer_status_ask(struct http_request *r, void (*answer)(struct http_request *r, const struct peer_status *p));
+void peer_status_ask(struct http_request *r, void (*answer)(struct http_request *r,
+	const struct peer_status *p));
 
 #endif

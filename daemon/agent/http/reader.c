@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-int reader_begin(struct reader *rd, struct log *l, const char *topic, int64_t partition, void (*ready)(struct reader *),
+int reader_begin(struct reader *rd, struct log *l, const char *topic, int64_t partition,
+	void (*ready)(struct reader *),
 	struct err *e)
 {
 	struct partition *p = log_partition(l, topic, strlen(topic), partition, e);
@@ -86,7 +87,8 @@ static enum reader_step reader_refill(struct reader *rd, struct err *e)
 }
 
 /* The next whole batch that holds something at or above the offset. */
-static enum reader_step next_batch(struct reader *rd, struct bytes *batch, struct batch_header *h, struct err *e)
+static enum reader_step next_batch(struct reader *rd, struct bytes *batch, struct batch_header *h,
+	struct err *e)
 {
 	for (;;) {
 		const char *at = rd->fetch.batches.data ? rd->fetch.batches.data + rd->position : NULL;

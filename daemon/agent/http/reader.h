@@ -30,8 +30,10 @@ struct reader {
 };
 
 enum { READER_FETCH_BYTES = 1 << 20 };
-/* ERR_TOPIC_NOT_FOUND, ERR_PARTITION_NOT_FOUND ... The reader is zero before; offset and limit are set afterwards. */
-int reader_begin(struct reader *rd, struct log *l, const char *topic, int64_t partition, void (*ready)(struct reader *),
+/* ERR_TOPIC_NOT_FOUND, ERR_PARTITION_NOT_FOUND ... The reader is zero before; offset and limit are set
+ * afterwards. */
+int reader_begin(struct reader *rd, struct log *l, const char *topic, int64_t partition,
+	void (*ready)(struct reader *),
 	struct err *e);
 void reader_release(struct reader *rd); /* harmless on a zero one */
 /* The record is valid until the next call. Control batches are passed over. */

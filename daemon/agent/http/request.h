@@ -2,12 +2,14 @@
 /*
  * A request on its way through the server, as handlers see it.
  *
- * Requests of a connection queue in order of arrival, and so do their answers. One that appends starts as soon as its head is there and does not wait for
- * the answers before it; any other starts when it is the first of the queue, so it sees what was done before it on its connection.
+ * Requests of a connection queue in order of arrival, and so do their answers. One that appends starts as
+ * soon as its head is there and does not wait for the answers before it; any other starts when it is the
+ * first of the queue, so it sees what was done before it on its connection.
  *
- * A handler answers exactly once: http_answer...() with a whole body, or http_stream_start(), http_stream_write() ...,
- * http_stream_end(). It may do so at once or later; what it keeps between hangs on r->state and is released in r->release, which is called
- * exactly once, when the request is over or its connection is gone, and must cancel whatever would call back.
+ * A handler answers exactly once: http_answer...() with a whole body, or http_stream_start(),
+ * http_stream_write() ..., http_stream_end(). It may do so at once or later; what it keeps between hangs
+ * on r->state and is released in r->release, which is called exactly once, when the request is over or its
+ * connection is gone, and must cancel whatever would call back.
  */
 #ifndef SH_AGENT_HTTP_REQUEST_H
 #define SH_AGENT_HTTP_REQUEST_H
@@ -27,13 +29,15 @@ enum { HTTP_SEGMENTS_MAX = 12, HTTP_PARAMS_MAX = 4 };
 /* What becomes of a request's body. */
 enum http_body_use {
 	HTTP_BODY_NONE,       /* thrown away */
-	HTTP_BODY_SMALL,      /* collected in r->collected, up to HTTP_SMALL_BODY_MAX, before the handler is called */
+	/* collected in r->collected, up to HTTP_SMALL_BODY_MAX, before the handler is called */
+	HTTP_BODY_SMALL,
 	HTTP_BODY_LARGE,      /* the same, up to the setting http.max_body_bytes */
 	HTTP_BODY_STREAM,     /* handler called with the head; then r->body and r->body_end */
 };
 struct http_route {
 	int method;               /* enum http_method; a GET answers HEAD, too. 0: every method */
-	const char *pattern;      /* "/api/v1/topics/{topic}"; a last segment of "**" stands for any number, none too */
+	/* "/api/v1/topics/{topic}"; a last segment of "**" stands for any number, none too */
+	const char *pattern;
 	void (*handle)(struct http_request *r);
 	enum http_body_use body;
 	unsigned flags;
@@ -61,7 +65,8 @@ struct http_request {
 
 	void *state;
 	void (*release)(struct http_request *r);
-	/* Body bytes, in place; returns how many were used: all of them unless http_body_block() was called meanwhile. */
+	/* Body bytes, in place; returns how many were used: all of them unless http_body_block() was
+	 * called meanwhile. */
 	size_t (*body)(struct http_request *r, char *p, size_t n);
 	void (*body_end)(struct http_request *r);
 	/* The client went away or broke the framing in the middle of the body: answer with what was done. */
@@ -75,17 +80,20 @@ struct http_request {
 	char *extra_fields;
 	size_t collected_cap, reserved;
 	int status;
-	bool started, handled, answered, streaming, stream_chunked, body_seen, body_discarded, continue_due, close_after;
+	bool started, answered, streaming, stream_chunked, body_seen, continue_due, close_after;
 };
 
-enum { HTTP_SMALL_BODY_MAX = 1 << 20, HTTP_ANSWER_MAX = 64 << 20 /* of an answer that is built as a whole */ };
+enum { HTTP_SMALL_BODY_MAX = 1 << 20,
+	HTTP_ANSWER_MAX = 64 << 20 /* of an answer that is built as a whole */ };
 
 /* ---- what was asked ---- */
 /* Decoded value of a query parameter, NULL when absent; "" for a name without value. */
 const char *http_query(struct http_request *r, const char *name);
 /* 1: present, *out set; 0: absent; -1: not a number in the range. */
-int http_query_int(struct http_request *r, const char *name, int64_t min, int64_t max, int64_t *out, struct err *e);
-int http_query_size(struct http_request *r, const char *name, int64_t min, int64_t max, int64_t *out, struct err *e);
+int http_query_int(struct http_request *r, const char *name, int64_t min, int64_t max, int64_t *out,
+	struct err *e);
+int http_query_size(struct http_request *r, const char *name, int64_t min, int64_t max, int64_t *out,
+	struct err *e);
 struct bytes http_field(const struct http_request *r, enum http_field f);
 /* The media type of a field's value is this one, parameters ignored. */
 bool http_media_is(struct bytes value, const char *type);
@@ -93,9 +101,12 @@ bool http_media_is(struct bytes value, const char *type);
 /* ---- answers ---- */
 #define HTTP_JSON "application/json"
 /* Add a header field to the answer to come. */
-void http_answer_field(struct http_request *r, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-void http_answer(struct http_request *r, int status, const char *type, const void *body, size_t n); /* type NULL: no body */
-void http_answer_buf(struct http_request *r, int status, const char *type, struct buf *body); /* empties body */
+void http_answer_field(struct http_request *r, const char *name, const char *fmt,
+	...) __attribute__((format(printf, 3, 4)));
+/* type NULL: no body */
+void http_answer(struct http_request *r, int status, const char *type, const void *body, size_t n);
+/* empties body */
+void http_answer_buf(struct http_request *r, int status, const char *type, struct buf *body);
 void http_answer_err(struct http_request *r, const struct err *e);
 /* The error object with members of one's own behind it: members is "" or starts with a comma. */
 void http_answer_err_with(struct http_request *r, const struct err *e, const char *members);

@@ -93,7 +93,8 @@ int http_route_find(struct http_request *r, struct err *e)
 	int method = r->head.method == HTTP_HEAD ? HTTP_GET : r->head.method, allowed = 0, count;
 	const char *segments[HTTP_SEGMENTS_MAX];
 
-	r->path = r->head.path.len ? arena_strndup(&r->arena, (const char *)r->head.path.data, r->head.path.len) : "/";
+	r->path = r->head.path.len ? arena_strndup(&r->arena, (const char *)r->head.path.data,
+		r->head.path.len) : "/";
 	if (split_path(r, segments, &count, e) < 0)
 		return -1;
 	for (const struct http_route *route = http_routes; route->pattern; route++) {
@@ -129,7 +130,8 @@ const char *http_query(struct http_request *r, const char *name)
 	return NULL;
 }
 
-int http_query_int(struct http_request *r, const char *name, int64_t min, int64_t max, int64_t *out, struct err *e)
+int http_query_int(struct http_request *r, const char *name, int64_t min, int64_t max, int64_t *out,
+	struct err *e)
 {
 	const char *text = http_query(r, name);
 
@@ -138,7 +140,8 @@ int http_query_int(struct http_request *r, const char *name, int64_t min, int64_
 	return text_parse_int(text, min, max, name, out, e) < 0 ? -1 : 1;
 }
 
-int http_query_size(struct http_request *r, const char *name, int64_t min, int64_t max, int64_t *out, struct err *e)
+int http_query_size(struct http_request *r, const char *name, int64_t min, int64_t max, int64_t *out,
+	struct err *e)
 {
 	const char *text = http_query(r, name);
 
@@ -147,7 +150,8 @@ int http_query_size(struct http_request *r, const char *name, int64_t min, int64
 	if (text_parse_size(text, out, e) < 0)
 		return err_prefix(e, "%s", name);
 	if (*out < min || *out > max)
-		return err_set(e, ERR_INVALID_ARGUMENT, "%s is not between %lld and %lld bytes", name, (long long)min, (long long)max);
+		return err_set(e, ERR_INVALID_ARGUMENT, "%s is not between %lld and %lld bytes", name, (long long)min,
+			(long long)max);
 	return 1;
 }
 

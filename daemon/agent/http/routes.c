@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every resource there is, and those that clients know and this version does not have. A test compares it with openapi.json. */
+/* Every resource there is, and those that clients know and this version does not have. A test compares it
+ * with openapi.json. */
 #include "daemon/agent/http/handlers.h"
 
 #define GET(pattern, handler, flags) {HTTP_GET, pattern, handler, HTTP_BODY_NONE, flags, NULL}

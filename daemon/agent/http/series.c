@@ -23,8 +23,8 @@ const struct series_minute *series_at(const struct series *s, int64_t minute)
 	return m->minute == minute ? m : NULL;
 }
 
-/* Four linear steps an octave of microseconds; 96 of them reach 2^24, 16 seconds. The octave is the highest bit, the step the two
- * bits below it. */
+/* Four linear steps an octave of microseconds; 96 of them reach 2^24, 16 seconds. The octave is the
+ * highest bit, the step the two bits below it. */
 static int latency_step(uint64_t us)
 {
 	int octave, step;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of an HTTP connection: bytes become requests, requests queue, answers leave in the order of the requests.
+ * The life of an HTTP connection: bytes become requests, requests queue, answers leave in the order of the
+ * requests.
  *
- * A request is freed only in conn_advance_now(), which runs at points where no handler is on the stack: in the input path between
- * two steps, else at the end of the turn.
+ * A request is freed only in conn_advance_now(), which runs at points where no handler is on the stack: in
+ * the input path between two steps, else at the end of the turn.
  */
 #include "daemon/agent/http/server.h"
 
@@ -134,12 +135,13 @@ static void request_reject(struct http_conn *c, const struct err *e)
 static void request_collect(struct http_request *r, const char *p, size_t n)
 {
 	struct http_server *s = r->server;
+	size_t limit = s->large_body_max > HTTP_BODY_MEMORY_MAX ? s->large_body_max : HTTP_BODY_MEMORY_MAX;
 	struct err e = ERR_INIT;
 
 	if (r->route->body == HTTP_BODY_NONE)
 		return;
-	if (s->body_bytes + n > HTTP_BODY_MEMORY_MAX) {
-		err_set(&e, ERR_BACK_PRESSURE, "%d MiB of request bodies are in memory already", HTTP_BODY_MEMORY_MAX >> 20);
+	if (s->body_bytes + n > limit) {
+		err_set(&e, ERR_BACK_PRESSURE, "%zu MiB of request bodies are in memory already", limit >> 20);
 	} else if (buf_add(&r->collected, p, n) < 0) {
 		err_set(&e, ERR_TOO_LARGE, "the body is larger than the limit of %zu bytes", r->collected_cap);
 	} else {
@@ -414,7 +416,8 @@ static void server_deadline(struct conn *conn)
 	struct err e = ERR_INIT;
 
 	if (c->reading) {
-		err_set(&e, ERR_REQUEST_TIMEOUT, "no byte of the body came for %lld ms", (long long)c->server->timeouts.body);
+		err_set(&e, ERR_REQUEST_TIMEOUT, "no byte of the body came for %lld ms",
+			(long long)c->server->timeouts.body);
 		request_body_failed(c->reading, &e);
 	} else if (c->head_begun) {
 		err_set(&e, ERR_REQUEST_TIMEOUT, "the request head was not complete after %lld ms",
@@ -472,7 +475,8 @@ static void server_refused(struct conn *conn)
 }
 
 static const struct conn_handlers server_handlers = {
-	.opened = server_opened, .input = server_input, .eof = server_eof, .room = server_room, .deadline = server_deadline,
+	.opened = server_opened, .input = server_input, .eof = server_eof, .room = server_room,
+		.deadline = server_deadline,
 	.gone = server_gone, .refused = server_refused,
 };
 
@@ -483,8 +487,10 @@ static void server_read_settings(struct http_server *s)
 	const struct settings *settings = s->self->settings;
 
 	s->timeouts = (struct http_timeouts){
-		.head = settings_number(settings, "http.header_timeout"), .body = settings_number(settings, "http.body_timeout"),
-		.idle = settings_number(settings, "http.idle_timeout"), .ack = HTTP_ACK_TIMEOUT_MS, .drain = HTTP_DRAIN_TIMEOUT_MS,
+		.head = settings_number(settings, "http.header_timeout"), .body = settings_number(settings,
+			"http.body_timeout"),
+		.idle = settings_number(settings, "http.idle_timeout"), .ack = HTTP_ACK_TIMEOUT_MS,
+			.drain = HTTP_DRAIN_TIMEOUT_MS,
 	};
 	s->set.stall_ms = s->timeouts.body;
 	s->set.max_connections = (uint32_t)settings_number(settings, "http.max_connections");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the HTTP server: connections and their queues, routing, counters. Handlers include this; others http.h. */
+/* Inside of the HTTP server: connections and their queues, routing, counters. Handlers include this;
+ * others http.h. */
 #ifndef SH_AGENT_HTTP_SERVER_H
 #define SH_AGENT_HTTP_SERVER_H
 
@@ -10,7 +11,8 @@
 
 enum {
 	HTTP_PIPELINE_MAX = 64,              /* requests of a connection that are not answered */
-	HTTP_ANSWERS_MAX = 1 << 20,          /* bytes of answers that wait for their turn; then no new requests are read */
+	/* bytes of answers that wait for their turn; then no new requests are read */
+	HTTP_ANSWERS_MAX = 1 << 20,
 	HTTP_UNACKNOWLEDGED_MAX = 8 << 20,   /* bytes appended and not acknowledged, per connection */
 	HTTP_BODY_MEMORY_MAX = 256 << 20,    /* bodies being collected, all connections together */
 	HTTP_ACK_TIMEOUT_MS = 60000,         /* for the level of durability asked for */
@@ -62,7 +64,8 @@ struct http_conn {
 };
 
 /* server.c */
-struct conn *http_server_attach(struct http_server *s, int fd, struct err *e); /* a connected stream socket, for tests */
+/* a connected stream socket, for tests */
+struct conn *http_server_attach(struct http_server *s, int fd, struct err *e);
 void http_conn_advance(struct http_conn *c); /* after an answer was completed or the queue has changed */
 void http_conn_wait_deadline(struct http_conn *c);
 
@@ -70,7 +73,8 @@ void http_conn_wait_deadline(struct http_conn *c);
 void partition_choice_release(struct http_server *s); /* forgets all choices */
 
 /* router.c */
-/* Finds the route and fills in r->route and r->params. -1: 404, 405 (Allow is set), or a path that cannot be decoded. */
+/* Finds the route and fills in r->route and r->params. -1: 404, 405 (Allow is set), or a path that cannot
+ * be decoded. */
 int http_route_find(struct http_request *r, struct err *e);
 
 #endif
