@@ -16,7 +16,7 @@ man/shd.conf.5: $(top_srcdir)/man/shd.conf.5.in libsh/run/settings.def libsh/run
 
 # The options' part of a command's page comes from the option table of the command.
 dist_man_MANS += man/streamctl-exit.7 man/streamhouse.7
-COMMAND_PAGES = man/streamctl.1 man/streamctl-consume.1 man/streamctl-produce.1 man/streamctl-status.1 man/streamctl-topic.1
+COMMAND_PAGES = man/streamctl.1 man/streamctl-cat.1 man/streamctl-check.1 man/streamctl-consume.1 man/streamctl-produce.1 man/streamctl-status.1 man/streamctl-topic.1
 nodist_man_MANS += $(COMMAND_PAGES)
 CLEANFILES += $(COMMAND_PAGES)
 EXTRA_DIST += man/options.awk $(COMMAND_PAGES:=.in)
@@ -24,6 +24,10 @@ FILL_PAGE = $(AM_V_GEN)$(MKDIR_P) man && fill() { \
 		$(AWK) -v program=$$1 -f $(top_srcdir)/man/options.awk $(top_srcdir)/$@.in >$@.tmp && mv $@.tmp $@; } && fill
 man/streamctl.1: man/streamctl.1.in man/options.awk cmd/streamctl-topic$(EXEEXT)
 	$(FILL_PAGE) cmd/streamctl-topic$(EXEEXT)
+man/streamctl-cat.1: man/streamctl-cat.1.in man/options.awk cmd/streamctl-cat$(EXEEXT)
+	$(FILL_PAGE) cmd/streamctl-cat$(EXEEXT)
+man/streamctl-check.1: man/streamctl-check.1.in man/options.awk cmd/streamctl-check$(EXEEXT)
+	$(FILL_PAGE) cmd/streamctl-check$(EXEEXT)
 man/streamctl-consume.1: man/streamctl-consume.1.in man/options.awk cmd/streamctl-consume$(EXEEXT)
 	$(FILL_PAGE) cmd/streamctl-consume$(EXEEXT)
 man/streamctl-produce.1: man/streamctl-produce.1.in man/options.awk cmd/streamctl-produce$(EXEEXT)

@@ -23,6 +23,7 @@ enum {
 	BITS_PER_KEY = 10,
 	MAX_KEYS = 4 << 20, /* above it the filter is left out: it would take more than 5 MiB */
 	FULL_PERCENT = 60,  /* fuller than that it says yes too often to be worth its room */
+	WAITING = 16,       /* keys whose blocks are on their way from memory */
 	FOLD_PERCENT = 29,  /* twice as full it is still half empty, where seven probes are at their best */
 };
 
@@ -30,6 +31,7 @@ struct bloom_builder {
 	uint8_t *blocks;
 	uint32_t count;
 	size_t keys;
+	struct { uint64_t hash; uint32_t block; } waiting[WAITING];
 };
 
 #define PRIME1 0x9e3779b185ebca87ULL
@@ -103,19 +105,34 @@ void bloom_builder_free(struct bloom_builder *b)
 	mem_free(b);
 }
 
+static void set_bits(uint8_t *block, uint64_t hash)
+{
+	uint64_t bits = hash * 0x9e3779b97f4a7c15ULL;
+
+	for (int i = 0; i < PROBES; i++, bits >>= 9)
+		block[(bits & 511) >> 3] |= (uint8_t)(1 << (bits & 7));
+}
+
+static void set_waiting(struct bloom_builder *b, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		set_bits(b->blocks + (size_t)b->waiting[i].block * BLOCK_BYTES, b->waiting[i].hash);
+}
+
 void bloom_builder_add(struct bloom_builder *b, const void *key, size_t n)
 {
-	uint64_t h, bits;
-	uint8_t *block;
+	size_t slot = b->keys % WAITING;
+	uint64_t hash;
 
 	if (!b->blocks)
 		return;
-	h = xxh64(key, n);
-	block = b->blocks + (size_t)((h >> 32) % b->count) * BLOCK_BYTES;
-	bits = h * 0x9e3779b97f4a7c15ULL;
-	for (int i = 0; i < PROBES; i++, bits >>= 9)
-		block[(bits & 511) >> 3] |= (uint8_t)(1 << (bits & 7));
+	hash = xxh64(key, n);
+	b->waiting[slot].hash = hash;
+	b->waiting[slot].block = (uint32_t)((hash >> 32) % b->count);
+	__builtin_prefetch(b->blocks + (size_t)b->waiting[slot].block * BLOCK_BYTES, 1);
 	b->keys++;
+	if (b->keys % WAITING == 0)
+		set_waiting(b, WAITING);
 }
 
 static unsigned percent_set(const struct bloom_builder *b)
@@ -140,6 +157,7 @@ static void fold(struct bloom_builder *b)
 /* Appends nothing when no key was added, or too many. */
 int bloom_builder_finish(struct bloom_builder *b, struct buf *out)
 {
+	set_waiting(b, b->keys % WAITING);
 	if (!b->keys || percent_set(b) > FULL_PERCENT)
 		return 0;
 	while (b->count % 2 == 0 && percent_set(b) <= FOLD_PERCENT)

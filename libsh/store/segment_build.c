@@ -283,6 +283,8 @@ static int write_run(struct builder *x, size_t source, const uint8_t *at, struct
 	if (begin_run(x, source, e))
 		return -1;
 	for (uint32_t i = t->first_row; i != NO_ROW; i = x->rows[i].next) {
+		if (x->rows[i].next != NO_ROW) /* rows of a partition lie far apart */
+			__builtin_prefetch(&x->rows[x->rows[i].next]);
 		if (add_batch(x, &x->rows[i], at, e))
 			return -1;
 		at += x->rows[i].length;
