@@ -175,6 +175,11 @@ static int fake_meta(struct fake *f, int type, const void *body, void *reply, st
 		topic.partitions = create->partitions;
 		topic.config = create->config;
 		return d->topic_create(f->meta, &topic, e);
+	case MSG_TOPIC_ALTER:
+		topic.partitions = ((const struct msg_topic_alter *)body)->partitions;
+		topic.config = ((const struct msg_topic_alter *)body)->config;
+		topic.name = ((const struct msg_topic_alter *)body)->name;
+		return d->topic_alter(f->meta, topic.name, topic.partitions, topic.config, e);
 	case MSG_TOPIC_DELETE:
 		return d->topic_delete(f->meta, ((const struct msg_topic_delete *)body)->name, e);
 	case MSG_SEGMENT_COMMIT:

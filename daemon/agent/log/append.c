@@ -124,6 +124,7 @@ int log_append_batch(struct log *l, struct partition *p, void *batch, size_t n, 
 
 	if (append_check(l, p, n, e) < 0)
 		return -1;
+	append_seal(l, p); /* now, for it writes to the scratch buffer too */
 	append_rules(config, &rules);
 	if (batch_validate(batch, n, &rules, &h, &rewritten, e) < 0)
 		goto out;
@@ -141,7 +142,6 @@ int log_append_batch(struct log *l, struct partition *p, void *batch, size_t n, 
 		result = *last_offset >= 0 ? 0 : -1; /* a retry of what is there already, or an error */
 		goto out;
 	}
-	append_seal(l, p);
 	batch_stamp(batch, p->end, (int32_t)p->epoch);
 	*base_offset = p->end;
 	*last_offset = p->end + h.last_offset_delta;
@@ -172,9 +172,9 @@ void append_seal(struct log *l, struct partition *p)
 	struct batch_header h;
 	struct err e = ERR_INIT;
 
+	list_remove(&p->private_->open_node);
 	if (!w || !w->count)
 		return;
-	list_remove(&p->private_->open_node);
 	buf_reset(&l->scratch);
 	/* Neither can fail: every record was checked against its limits when it was added. */
 	if (batch_writer_finish(w, &l->scratch, &e) < 0 || batch_header_read(l->scratch.data, l->scratch.len, &h, &e) < 0)
@@ -205,6 +205,8 @@ static struct batch_writer *append_open(struct log *l, struct partition *p)
 		pp->open = mem_zalloc(sizeof(*pp->open));
 		batch_writer_init(pp->open, c->compression_fixed ? c->compression : CODEC_NONE, BATCH_MAX_BYTES);
 	}
+	if (!pp->open->count) /* a writer that was kept: the topic may say something else by now */
+		pp->open->codec = c->compression_fixed ? c->compression : CODEC_NONE;
 	if (!list_linked(&pp->open_node))
 		list_push(&l->open_partitions, &pp->open_node);
 	loop_at_turn_end(l->loop, &l->seal, append_seal_all, l);

@@ -25,12 +25,10 @@ static void range_commit_next(struct log *l);
 static void range_commit_retry(void *log);
 static void flush_timer_fired(void *log);
 
-void flush_note(struct log *l, struct partition *p)
+static void flush_touch(struct log *l, struct partition *p)
 {
-	if (!l->oldest_ns) {
+	if (!l->oldest_ns)
 		l->oldest_ns = loop_now_ns(l->loop);
-		flush_check(l);
-	}
 	if (p->private_->range_seen == l->range_number)
 		return;
 	p->private_->range_seen = l->range_number;
@@ -39,6 +37,15 @@ void flush_note(struct log *l, struct partition *p)
 		l->touched = mem_realloc_array(l->touched, l->touched_size, sizeof(*l->touched));
 	}
 	l->touched[l->touched_count++] = p;
+}
+
+void flush_note(struct log *l, struct partition *p)
+{
+	bool first = !l->touched_count;
+
+	flush_touch(l, p);
+	if (first) /* sets the timer, since nothing else may come for a long time */
+		flush_check(l);
 }
 
 static void range_free(struct range *r)
@@ -51,7 +58,7 @@ static void range_free(struct range *r)
 	mem_free(r);
 }
 
-static struct range *range_new(struct log *l, uint64_t first_lsn, uint64_t end_lsn, struct partition **partitions, size_t count)
+static void range_new(struct log *l, uint64_t first_lsn, uint64_t end_lsn, struct partition **partitions, size_t count)
 {
 	struct range *r = mem_zalloc(sizeof(*r));
 
@@ -62,12 +69,6 @@ static struct range *range_new(struct log *l, uint64_t first_lsn, uint64_t end_l
 	r->partition_count = count;
 	list_push(&l->ranges, &r->node);
 	range_build(r);
-	return r;
-}
-
-void flush_recovered(struct log *l, uint64_t first_lsn, uint64_t end_lsn, struct partition **partitions, size_t count)
-{
-	range_new(l, first_lsn, end_lsn, partitions, count);
 }
 
 /* Everything from range_start_lsn up to end_lsn becomes a range; both lie in one file. */
@@ -86,7 +87,7 @@ void flush_cut(struct log *l, uint64_t end_lsn)
 		const struct tail *t = &touched[i]->private_->tail;
 
 		if (t->count && tail_at(t, t->count - 1)->lsn >= end_lsn)
-			flush_note(l, touched[i]);
+			flush_touch(l, touched[i]); /* no flush_check(): this range is not made yet */
 	}
 	if (l->object_wanted_lsn <= end_lsn)
 		l->object_wanted_lsn = 0;
@@ -99,7 +100,7 @@ void flush_cut(struct log *l, uint64_t end_lsn)
 void flush_wanted(struct log *l, struct partition *p)
 {
 	append_seal(l, p);
-	if (!l->object_wanted_lsn)
+	if (l->object_wanted_lsn <= l->range_start_lsn)
 		l->object_wanted_ns = loop_now_ns(l->loop);
 	l->object_wanted_lsn = wal_end_lsn(l->wal);
 	flush_check(l);
@@ -144,6 +145,8 @@ static bool flush_finish_file(struct log *l)
 	const struct wal_file *f = wal_find(l->wal, l->range_start_lsn);
 	const struct wal_file *next = f ? wal_next(l->wal, f) : NULL;
 
+	if (f && l->range_start_lsn < f->base_lsn + WAL_HEADER_BYTES) /* the file before was full to its last byte */
+		l->range_start_lsn = f->base_lsn + WAL_HEADER_BYTES;
 	if (!next || wal_synced_lsn(l->wal) < f->end_lsn)
 		return false;
 	if (f->end_lsn > l->range_start_lsn) {
@@ -157,7 +160,8 @@ static bool flush_finish_file(struct log *l)
 
 void flush_check(struct log *l)
 {
-	uint64_t synced, end;
+	uint64_t synced, end, pending;
+	bool always;
 	int64_t due, now = loop_now_ns(l->loop);
 
 	if (l->state == LOG_STARTING || !l->range_start_lsn)
@@ -168,13 +172,15 @@ void flush_check(struct log *l)
 	end = wal_end_lsn(l->wal);
 	if (end <= l->range_start_lsn || !l->touched_count)
 		return;
-	due = flush_due(l, synced > l->range_start_lsn ? synced - l->range_start_lsn : 0);
+	always = settings_wal_sync(l->self->settings, NULL) == WAL_SYNC_ALWAYS;
+	pending = always ? synced : end; /* else a sync comes when it is due, or never */
+	due = flush_due(l, pending > l->range_start_lsn ? pending - l->range_start_lsn : 0);
 	if (due > now) {
 		if (due != INT64_MAX)
 			loop_timer_set(l->loop, &l->flush_timer, (due - now) / 1000000 + 1, flush_timer_fired, l);
 		return;
 	}
-	if (synced < end && settings_wal_sync(l->self->settings, NULL) != WAL_SYNC_ALWAYS)
+	if (synced < end && !always)
 		wal_sync(l->wal);
 	if (synced > l->range_start_lsn && wal_find(l->wal, l->range_start_lsn) == wal_find(l->wal, synced - 1) &&
 		flush_under_way(l) < RANGES_MAX)

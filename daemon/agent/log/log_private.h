@@ -209,7 +209,6 @@ void flush_check(struct log *l);
 /* Somebody waits until what p holds now is in the object store. */
 void flush_wanted(struct log *l, struct partition *p);
 void flush_cut(struct log *l, uint64_t end_lsn);
-void flush_recovered(struct log *l, uint64_t first_lsn, uint64_t end_lsn, struct partition **partitions, size_t count);
 void flush_recycle(struct log *l);
 bool flush_idle(const struct log *l);
 void flush_release(struct log *l);
@@ -218,7 +217,6 @@ void flush_release(struct log *l);
 bool quarantine_is_marked(struct log *l, const struct topic *t, uint32_t partition, char **why);
 void quarantine_mark(struct log *l, struct partition *p, const char *why);
 int quarantine_range(struct log *l, const struct range *r, struct partition *p, int64_t from_offset, struct err *e);
-struct quarantine_writer;
 int quarantine_add(struct log *l, uint64_t file_base, const struct wal_entry *entry, const void *batch, struct err *e);
 
 /* fetch.c */
