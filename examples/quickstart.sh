@@ -107,9 +107,9 @@ echo "$source: $records lines, $bytes bytes; keys are packages"
 say "Create a topic, produce, consume"
 format='%h\t%k\t%v\n'
 run streamctl topic create packages --partitions 4
-echo "\$ streamctl produce packages -f '$format' --durability object <input"
+printf '%s\n' "\$ streamctl produce packages -f '$format' --durability object <input"
 streamctl produce packages -f "$format" --durability object <"$dir/input"
-echo "\$ streamctl consume packages -f '$format' --exit | sort | cut -f3- >output"
+printf '%s\n' "\$ streamctl consume packages -f '$format' --exit | sort | cut -f3- >output"
 streamctl consume packages -f "$format" --exit | LC_ALL=C sort | cut -f3- >"$dir/output"
 
 say "Status"

@@ -47,7 +47,8 @@ show_failures() { # what the failed tests of a build said
 	find "$build/$1/tests" -name '*.trs' -exec grep -lE '^:test-result: (FAIL|XPASS|ERROR)' {} + 2>/dev/null |
 		while read -r trs; do
 			echo "--- ${trs%.trs}.log"
-			grep -nE -A 25 '^(not ok|Bail out)|^ERROR' "${trs%.trs}.log" | head -n 80
+			awk '/^(not ok|Bail out|ERROR)/ { show = 1; print; next } /^(ok|PASS)/ { show = 0 } /^#/ && show' \
+				"${trs%.trs}.log" | head -n 80
 		done
 }
 
