@@ -521,6 +521,17 @@ static int second_match(const struct reading *rd, const char *found, const struc
 	return memmem(found + 1, d->len - 1 + behind, d->literal, d->len) != NULL;
 }
 
+/* Does the input end with a part of the delimiter? Then it is cut off, or the data is ambiguous. */
+static bool ends_inside(const struct reading *rd, const struct part *d)
+{
+	size_t left = (size_t)(rd->end - rd->at);
+
+	for (size_t k = 1; k < d->len && k <= left; k++)
+		if (!memcmp(rd->end - k, d->literal, k))
+			return true;
+	return false;
+}
+
 static int read_delimited(struct reading *rd, int i, struct bytes *out)
 {
 	const struct part *delimiter = &rd->format->parts[i + 1];
@@ -529,7 +540,7 @@ static int read_delimited(struct reading *rd, int i, struct bytes *out)
 						  memmem(rd->at, left, delimiter->literal, delimiter->len);
 	int twice;
 
-	if (!found && rd->last && i + 2 == rd->format->count)
+	if (!found && rd->last && i + 2 == rd->format->count && !ends_inside(rd, delimiter))
 		found = rd->end; /* the last line may lack its end */
 	if (!found)
 		return MORE;

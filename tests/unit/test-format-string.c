@@ -155,6 +155,7 @@ int main(void)
 
 	misreads("%k\\t%v\\n", "a\tb\tc\n", "holds a delimiter");
 	misreads("%k--%v\\n", "a---b\n", "holds a delimiter");
+	misreads("%v\\r\\n", "cut off\r", "ends too early");
 	misreads("%K %V %k%v", "3 1 ab", "ends too early");
 	misreads("%K %k{json}\\t%v\\n", "5 \"ab\"\tv\n", "does not agree");
 	misreads("%v{hex}\\n", "00g\n", "the text differs");
