@@ -165,27 +165,31 @@ finish() {
 	exit
 }
 
-echo "== dependencies"
-sh "$top/tests/deps.sh" || {
-	broken
-	finish
-}
-source=$top
-if [ -f "$top/config.status" ]; then
-	source=$build/source
-	stage source copy_source || {
+# A function, so that the shell has read all of it before a stage may change the file (a pull, an editor).
+main() {
+	echo "== dependencies"
+	sh "$top/tests/deps.sh" || {
 		broken
 		finish
 	}
-fi
-stage autoreconf prepare_source || {
-	broken
+	source=$top
+	if [ -f "$top/config.status" ]; then
+		source=$build/source
+		stage source copy_source || {
+			broken
+			finish
+		}
+	fi
+	stage autoreconf prepare_source || {
+		broken
+		finish
+	}
+
+	suite normal --enable-werror
+	suite sanitize CC=clang --enable-werror --enable-sanitizers
+	fuzz
+	one quickstart quickstart
+	one distcheck distcheck
 	finish
 }
-
-suite normal --enable-werror
-suite sanitize CC=clang --enable-werror --enable-sanitizers
-fuzz
-one quickstart quickstart
-one distcheck distcheck
-finish
+main
