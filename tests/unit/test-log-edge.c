@@ -100,7 +100,7 @@ static void test_kept_writer(const char *dir)
 static void test_never(const char *dir)
 {
 	struct partition *p;
-	struct log_watch watch = {{0}};
+	struct log_watch watch = {.offset = 0};
 	char *own = mem_printf("%s/never", dir);
 
 	start(own, "wal.sync", "never");
