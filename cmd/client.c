@@ -45,7 +45,8 @@ static int copy_value(char *to, size_t room, const char *value, const char *path
 }
 
 /* One line. `inside` says whether the section we are in is the context asked for. */
-static int read_line(struct context *c, char *text, bool *top, bool *inside, const char *path, int line, struct err *e)
+static int read_line(
+	struct context *c, char *text, bool *top, bool *inside, const char *path, int line, struct err *e)
 {
 	char *value, *end;
 
@@ -109,7 +110,8 @@ static int find_context(struct context *c, const char *name, struct err *e)
 	if (path && read_config(c, path, e))
 		goto out;
 	if (*c->name && (!c->found || !*c->server)) {
-		err_set(e, ERR_USAGE, "%s has no server for the context \"%s\"", path ? path : "the configuration", c->name);
+		err_set(e, ERR_USAGE, "%s has no server for the context \"%s\"",
+			path ? path : "the configuration", c->name);
 		err_hint(e, "add a section [%s] with a line server = URL", c->name);
 		goto out;
 	}

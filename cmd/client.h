@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which server a command talks to: -s, -c, $STREAMCTL_SERVER, $STREAMCTL_CONTEXT, the configuration file's `current`, http://127.0.0.1:8080.
- * The file is $XDG_CONFIG_HOME/streamctl/config; streamctl(1) describes it.
+ * Which server a command talks to: -s, -c, $STREAMCTL_SERVER, $STREAMCTL_CONTEXT, the configuration file's
+ * `current`, http://127.0.0.1:8080. The file is $XDG_CONFIG_HOME/streamctl/config; streamctl(1) describes it.
  */
 #ifndef SH_CMD_CLIENT_H
 #define SH_CMD_CLIENT_H

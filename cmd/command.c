@@ -21,10 +21,12 @@ const struct option command_global_options[] = {
 	{.type = OPTION_STRING, .letter = 's', .name = "server", .argument = "URL", .offset = GLOBAL(server),
 		.text = "Talk to the server at URL",
 		.more = "The default is $STREAMCTL_SERVER, or http://127.0.0.1:8080."},
-	{.type = OPTION_STRING, .letter = 'c', .name = "context", .argument = "NAME", .offset = GLOBAL(context),
+	{.type = OPTION_STRING, .letter = 'c', .name = "context", .argument = "NAME",
+		.offset = GLOBAL(context),
 		.text = "Take server and credentials from context NAME of the configuration file",
 		.more = "See streamctl(1)."},
-	{.type = OPTION_CHOICE, .letter = 'o', .name = "output", .argument = "FORMAT", .offset = GLOBAL(output),
+	{.type = OPTION_CHOICE, .letter = 'o', .name = "output", .argument = "FORMAT",
+		.offset = GLOBAL(output),
 		.text = "Print results as table, json, ndjson or tsv", .choices = "table|json|ndjson|tsv"},
 	{.type = OPTION_FLAG, .letter = 'q', .name = "quiet", .offset = GLOBAL(quiet),
 		.text = "Print only results and errors"},
@@ -35,7 +37,8 @@ const struct option command_global_options[] = {
 	{.type = OPTION_FLAG, .name = "no-color", .offset = GLOBAL(no_color), .text = "Use no colours"},
 	{.type = OPTION_FLAG, .letter = 'h', .name = "help", .offset = GLOBAL(help),
 		.text = "Print the usage and exit"},
-	{.type = OPTION_FLAG, .name = "version", .offset = GLOBAL(version), .text = "Print the version and exit"},
+	{.type = OPTION_FLAG, .name = "version", .offset = GLOBAL(version),
+		.text = "Print the version and exit"},
 	{.type = OPTION_END},
 };
 
@@ -104,7 +107,8 @@ void command_write(const struct command_run *r, const void *p, size_t n)
 		if (wrote < 0 && errno == EPIPE)
 			exit(EXIT_DONE);
 		if (wrote < 0) {
-			fprintf(stderr, "%s: cannot write to standard output: %s\n", r->title, strerror(errno));
+			fprintf(stderr, "%s: cannot write to standard output: %s\n", r->title,
+				strerror(errno));
 			exit(err_exit_status(ERR_IO));
 		}
 		c += wrote;
@@ -120,7 +124,8 @@ bool command_shows_progress(const struct command_run *r)
 static void add_usage(struct buf *out, const struct command *c, const char *title)
 {
 	if (!c->subcommands) {
-		buf_addf(out, "%s [OPTIONS]%s%s\n", title, c->operands ? " " : "", c->operands ? c->operands : "");
+		buf_addf(out, "%s [OPTIONS]%s%s\n", title, c->operands ? " " : "",
+			c->operands ? c->operands : "");
 		return;
 	}
 	for (const struct command *s = c->subcommands; s->name; s++)
@@ -147,7 +152,8 @@ static void add_help(struct buf *out, const struct command *c, const char *title
 }
 
 /*
- * --list-options: for the build, which makes completions and man pages of it. A "command" line, then its options, for each subcommand.
+ * --list-options: for the build, which makes completions and man pages of it. A "command" line, then its
+ * options, for each subcommand.
  * --list-options=mdoc [SUBCOMMAND]: the options as items of an mdoc list; of "global" those of every command.
  */
 static int list_options(const struct command *c, const char *format, const char *subcommand, struct buf *out)
@@ -166,8 +172,8 @@ static int list_options(const struct command *c, const char *format, const char 
 			options_mdoc(s->options, out);
 			continue;
 		}
-		buf_addf(out, "command\t%s\t%s\t%s\n", c->subcommands ? s->name : "", s->complete ? s->complete : "",
-			s->summary);
+		buf_addf(out, "command\t%s\t%s\t%s\n", c->subcommands ? s->name : "",
+			s->complete ? s->complete : "", s->summary);
 		options_tsv(s->options, out);
 	}
 	return EXIT_DONE;
@@ -257,7 +263,8 @@ int command_main(const struct command *command, int argc, char **argv)
 	if (argc > 1 && !strncmp(argv[1], "--list-options", 14)) {
 		struct buf text = BUF_INIT(HELP_MAX_BYTES);
 
-		status = list_options(command, argv[1][14] ? argv[1] + 15 : "tsv", argc > 2 ? argv[2] : NULL, &text);
+		status = list_options(
+			command, argv[1][14] ? argv[1] + 15 : "tsv", argc > 2 ? argv[2] : NULL, &text);
 		command_write(&r, text.data, text.len);
 		buf_release(&text);
 		return status;

@@ -7,9 +7,10 @@
  *		return command_main(&produce_command, argc, argv);
  *	}
  *
- * command_main() reads the global options (from the environment, where streamctl puts those that stood before the command, then from
- * the command line), the command's own, answers --help and --version, checks the number of operands, and calls run(), whose result is
- * the exit status. The tables also feed the completions and the man page: see --list-options in command.c.
+ * command_main() reads the global options (from the environment, where streamctl puts those that stood before
+ * the command, then from the command line) and the command's own, answers --help and --version, checks the
+ * number of operands, and calls run(), whose result is the exit status. The tables also feed the completions
+ * and the man page: see --list-options in command.c.
  * To add a command: its file here, a line in command-list.def, a line in automake.mk, its man page.
  */
 #ifndef SH_CMD_COMMAND_H
@@ -42,13 +43,15 @@ struct command {
 	const char *name;     /* as typed: "produce"; of a subcommand: "create" */
 	const char *summary;  /* one line, no full stop */
 	const char *operands; /* "TOPIC [FILE...]" */
-	const char *complete; /* what the operands are, for completions: "topic", "file", or NULL; "topic file": first, others */
+	/* What the operands are, for completions: "topic", "file", "topic file" (first, others), or NULL. */
+	const char *complete;
 	int min_operands, max_operands; /* max -1: any number */
 	const struct option *options;   /* or NULL */
 	size_t values_size;   /* of the struct that options' offsets point into */
 	void (*defaults)(void *values); /* may be NULL: all zero */
 	int (*run)(struct command_run *r); /* returns the exit status */
-	const struct command *subcommands; /* ends with a NULL name; then only name and summary are used of this one */
+	/* Ends with a NULL name. With it, only name and summary of this one are used. */
+	const struct command *subcommands;
 };
 
 struct command_run {
@@ -64,7 +67,8 @@ int command_main(const struct command *command, int argc, char **argv);
 
 extern const struct option command_global_options[];
 void command_globals_init(struct command_globals *g); /* defaults, then the environment */
-/* After parsing: at most one of server and context stays. Options win over the environment, then the server over the context. */
+/* After parsing: at most one of server and context stays. Options win over the environment, then the server
+ * over the context. */
 void command_globals_settle(struct command_globals *g);
 
 /* Print the error and its hint on stderr; returns the exit status of its code. */

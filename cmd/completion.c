@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each command is run with --list-options and its lines are read into `struct form`s, one per command or subcommand;
- * three writers turn them into scripts. Topic names are asked of the server at the moment of completing.
+ * Each command is run with --list-options and its lines are read into `struct form`s, one per command or
+ * subcommand; three writers turn them into scripts. Topic names are asked of the server at the moment of
+ * completing.
  */
 #include "cmd/completion.h"
 
@@ -223,7 +224,8 @@ static void write_bash(struct buf *b, const struct forms *f)
 	bash_arguments(b, &f->global);
 	buf_adds(b, "\tesac\n\tif [[ $current == -* ]]; then\n");
 	bash_option_words(b, f);
-	buf_adds(b, "\t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n\t\treturn\n\tfi\n\tcase $path in\n\t\"\") ");
+	buf_adds(b, "\t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n\t\treturn\n\tfi\n\tcase "
+		    "$path in\n\t\"\") ");
 	buf_adds(b, "COMPREPLY=($(compgen -W 'help");
 	for (size_t i = 0; i < array_count(commands); i++)
 		buf_addf(b, " %s", commands[i]);
@@ -234,7 +236,8 @@ static void write_bash(struct buf *b, const struct forms *f)
 	for (int i = 0; i < f->count; i++) {
 		if (first_of_family(f, i)) {
 			buf_addf(b, "\t%s) COMPREPLY=($(compgen -W '", f->list[i]->command);
-			for (int k = i; k < f->count && !strcmp(f->list[k]->command, f->list[i]->command); k++)
+			for (int k = i; k < f->count && !strcmp(f->list[k]->command, f->list[i]->command);
+				k++)
 				buf_addf(b, "%s ", f->list[k]->subcommand);
 			buf_adds(b, "' -- \"$current\")) ;;\n");
 		}
@@ -329,8 +332,11 @@ static void zsh_family(struct buf *b, const struct forms *f, int first)
 		zsh_text(b, f->list[k]->text);
 		buf_addc(b, '\'');
 	}
-	buf_addf(b, " )\n\t\t_describe subcommand names\n\telif (( $+functions[_streamctl_%s_$words[2]] )); then\n"
-		    "\t\tshift words; (( CURRENT-- )); _streamctl_%s_$words[1]\n\tfi\n}\n", command, command);
+	buf_addf(b,
+		" )\n\t\t_describe subcommand names\n\telif (( $+functions[_streamctl_%s_$words[2]] )); "
+		"then\n"
+		"\t\tshift words; (( CURRENT-- )); _streamctl_%s_$words[1]\n\tfi\n}\n",
+		command, command);
 }
 
 static void write_zsh(struct buf *b, const struct forms *f)
@@ -343,7 +349,8 @@ static void write_zsh(struct buf *b, const struct forms *f)
 		if (first_of_family(f, i))
 			zsh_family(b, f, i);
 	}
-	buf_adds(b, "_streamctl()\n{\n\tlocal state line\n\tlocal -a names=( 'help:Open the manual of a command'");
+	buf_adds(b, "_streamctl()\n{\n\tlocal state line\n\tlocal -a names=( 'help:Open the manual of a "
+		    "command'");
 	for (size_t i = 0; i < array_count(commands); i++) {
 		buf_addf(b, " '%s:", commands[i]);
 		zsh_text(b, summaries[i]);
@@ -423,12 +430,15 @@ static void fish_form(struct buf *b, const struct forms *f, int i)
 
 static void write_fish(struct buf *b, const struct forms *f)
 {
-	buf_adds(b, "# fish completion for streamctl; made from its option tables\nset -g __streamctl_commands help");
+	buf_adds(b, "# fish completion for streamctl; made from its option tables\nset -g "
+		    "__streamctl_commands help");
 	for (size_t i = 0; i < array_count(commands); i++)
 		buf_addf(b, " %s", commands[i]);
 	buf_adds(b, "\ncomplete -c streamctl -f\n");
 	for (size_t i = 0; i < array_count(commands); i++) {
-		buf_addf(b, "complete -c streamctl -n 'not __fish_seen_subcommand_from $__streamctl_commands' -a %s -d ",
+		buf_addf(b,
+			"complete -c streamctl -n 'not __fish_seen_subcommand_from $__streamctl_commands' -a "
+			"%s -d ",
 			commands[i]);
 		fish_quoted(b, summaries[i]);
 		buf_addc(b, '\n');
@@ -437,7 +447,8 @@ static void write_fish(struct buf *b, const struct forms *f)
 	for (int i = 0; i < f->count; i++) {
 		if (first_of_family(f, i)) {
 			buf_addf(b, "set -g __streamctl_%s", f->list[i]->command);
-			for (int k = i; k < f->count && !strcmp(f->list[k]->command, f->list[i]->command); k++)
+			for (int k = i; k < f->count && !strcmp(f->list[k]->command, f->list[i]->command);
+				k++)
 				buf_addf(b, " %s", f->list[k]->subcommand);
 			buf_addc(b, '\n');
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * streamctl consume: finds the partitions, turns --from and --to into offsets, and then lets all streams (consume_stream.c) run until
- * each has come to its end, the limit is reached, or the user has seen enough.
+ * streamctl consume: finds the partitions, turns --from and --to into offsets, and then lets all streams
+ * (consume_stream.c) run until each has come to its end, the limit is reached, or the user has seen enough.
  */
 #include "config.h"
 
@@ -33,34 +33,85 @@ struct values {
 };
 #define AT(member) offsetof(struct values, member)
 static const struct option options[] = {
-	{.type = OPTION_STRING, .name = "from", .argument = "OFFSET", .offset = AT(from), .complete = "earliest|latest",
+	{.type = OPTION_STRING,
+		.name = "from",
+		.argument = "OFFSET",
+		.offset = AT(from),
+		.complete = "earliest|latest",
 		.text = "Start at OFFSET: a number, earliest, latest, -N for the last N, or @TIME",
-		.more = "See OFFSETS in streamctl(1). The default is earliest with -e, -n or --to, and latest otherwise."},
-	{.type = OPTION_STRING, .name = "to", .argument = "OFFSET", .offset = AT(to), .complete = "latest",
+		.more = "See OFFSETS in streamctl(1). The default is earliest with -e, -n or --to, and "
+			"latest otherwise."},
+	{.type = OPTION_STRING,
+		.name = "to",
+		.argument = "OFFSET",
+		.offset = AT(to),
+		.complete = "latest",
 		.text = "Stop before OFFSET",
 		.more = "latest, and a time that has passed, imply -e."},
-	{.type = OPTION_STRING, .letter = 'p', .name = "partition", .argument = "P[,P]", .offset = AT(partitions),
+	{.type = OPTION_STRING,
+		.letter = 'p',
+		.name = "partition",
+		.argument = "P[,P]",
+		.offset = AT(partitions),
 		.text = "Read only these partitions"},
-	{.type = OPTION_INT, .letter = 'n', .name = "limit", .argument = "N", .offset = AT(limit), .min = 1, .max = INT64_MAX,
+	{.type = OPTION_INT,
+		.letter = 'n',
+		.name = "limit",
+		.argument = "N",
+		.offset = AT(limit),
+		.min = 1,
+		.max = INT64_MAX,
 		.text = "Stop after N records"},
-	{.type = OPTION_FLAG, .letter = 'e', .name = "exit", .offset = AT(exit_at_end),
+	{.type = OPTION_FLAG,
+		.letter = 'e',
+		.name = "exit",
+		.offset = AT(exit_at_end),
 		.text = "Stop at the end, as it is at the moment of starting"},
-	{.type = OPTION_STRING, .letter = 'g', .name = "group", .argument = "GROUP", .offset = AT(group),
+	{.type = OPTION_STRING,
+		.letter = 'g',
+		.name = "group",
+		.argument = "GROUP",
+		.offset = AT(group),
 		.text = "Read as a member of a consumer group",
-		.more = "This version's server has no groups yet: the option is refused with exit status 12."},
-	{.type = OPTION_STRING, .name = "commit", .argument = "WHEN", .offset = AT(commit), .complete = "auto|exit|none",
-		.text = "Commit the group's offsets: auto, exit or none", .more = "Refused like -g."},
-	{.type = OPTION_STRING, .letter = 'f', .name = "format", .argument = "FORMAT", .offset = AT(format), .complete = "ndjson",
-		.text = "Print records by a format string, or as JSON lines (ndjson)", .more = "See FORMATS in streamctl(1)."},
-	{.type = OPTION_FLAG, .letter = '0', .name = "null", .offset = AT(nul),
+		.more = "This version's server has no groups yet: the option is refused with exit status "
+			"12."},
+	{.type = OPTION_STRING,
+		.name = "commit",
+		.argument = "WHEN",
+		.offset = AT(commit),
+		.complete = "auto|exit|none",
+		.text = "Commit the group's offsets: auto, exit or none",
+		.more = "Refused like -g."},
+	{.type = OPTION_STRING,
+		.letter = 'f',
+		.name = "format",
+		.argument = "FORMAT",
+		.offset = AT(format),
+		.complete = "ndjson",
+		.text = "Print records by a format string, or as JSON lines (ndjson)",
+		.more = "See FORMATS in streamctl(1)."},
+	{.type = OPTION_FLAG,
+		.letter = '0',
+		.name = "null",
+		.offset = AT(nul),
 		.text = "End each record with a NUL character instead of a newline"},
-	{.type = OPTION_STRING, .name = "grep", .argument = "REGEX", .offset = AT(grep),
-		.text = "Print only records whose value matches REGEX", .more = "It is an extended regular expression."},
-	{.type = OPTION_STRING, .name = "exec", .argument = "CMD", .offset = AT(exec),
+	{.type = OPTION_STRING,
+		.name = "grep",
+		.argument = "REGEX",
+		.offset = AT(grep),
+		.text = "Print only records whose value matches REGEX",
+		.more = "It is an extended regular expression."},
+	{.type = OPTION_STRING,
+		.name = "exec",
+		.argument = "CMD",
+		.offset = AT(exec),
 		.text = "Run CMD for each record, with the value on its standard input",
-		.more = "CMD is run by sh -c, once for each record, one after the other. With -f or -o its input is the record in that form. "
-			"STREAMCTL_TOPIC, STREAMCTL_PARTITION, STREAMCTL_OFFSET, STREAMCTL_TIMESTAMP and STREAMCTL_KEY are in its "
-			"environment. When CMD fails, reading ends with exit status 3, and the error names the record."},
+		.more = "CMD is run by sh -c, once for each record, one after the other. With -f or -o its "
+			"input is the record in that form. "
+			"STREAMCTL_TOPIC, STREAMCTL_PARTITION, STREAMCTL_OFFSET, STREAMCTL_TIMESTAMP and "
+			"STREAMCTL_KEY are in its "
+			"environment. When CMD fails, reading ends with exit status 3, and the error names "
+			"the record."},
 	{.type = OPTION_END},
 };
 
@@ -122,14 +173,16 @@ static int parse_offset(const char *text, const char *option, struct offset *o, 
 		result = parse_time(text + 1, o, e);
 	} else {
 		o->kind = *text == '-' ? OFFSET_LAST : OFFSET_NUMBER;
-		result = text_parse_int(*text == '-' ? text + 1 : text, 0, INT64_MAX, "the offset", &o->number, e);
+		result = text_parse_int(
+			*text == '-' ? text + 1 : text, 0, INT64_MAX, "the offset", &o->number, e);
 	}
 	if (!result)
 		return 0;
 	if (e)
 		e->code = ERR_USAGE;
 	err_prefix(e, "%s %s", option, text);
-	return err_hint(e, "an OFFSET is earliest, latest, 123, -100, @2026-01-31T12:00:00Z, @-48h or @1700000000000");
+	return err_hint(e,
+		"an OFFSET is earliest, latest, 123, -100, @2026-01-31T12:00:00Z, @-48h or @1700000000000");
 }
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high)
@@ -137,7 +190,8 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high)
 	return value < low ? low : value > high ? high : value;
 }
 
-static int set_start(struct consume *c, struct consume_stream *s, const struct api_partition *p, struct err *e)
+static int set_start(
+	struct consume *c, struct consume_stream *s, const struct api_partition *p, struct err *e)
 {
 	switch (c->from.kind) {
 	case OFFSET_EARLIEST:
@@ -149,8 +203,8 @@ static int set_start(struct consume *c, struct consume_stream *s, const struct a
 	case OFFSET_NUMBER:
 		s->from = c->from.number;
 		if (s->from < p->low_watermark)
-			command_note(c->run, "%s/%d begins at offset %lld; there is nothing before it", s->topic, s->partition,
-				(long long)p->low_watermark);
+			command_note(c->run, "%s/%d begins at offset %lld; there is nothing before it",
+				s->topic, s->partition, (long long)p->low_watermark);
 		break;
 	case OFFSET_TIME:
 		if (api_seek(c->api, s->topic, s->partition, c->from.number, &s->from, e))
@@ -159,7 +213,7 @@ static int set_start(struct consume *c, struct consume_stream *s, const struct a
 	default:
 		s->from = p->high_watermark;
 	}
-	/* A start beyond the end is waited for: reading begins at the end and skips what is before the start. */
+	/* A start beyond the end is waited for: reading begins at the end and skips what stands before. */
 	s->next = clamp(s->from, p->low_watermark, p->high_watermark);
 	return 0;
 }
@@ -204,7 +258,8 @@ static int add_matching(struct consume *c, const char *pattern, struct err *e)
 	for (size_t i = 0; i < count; i++)
 		if (text_glob(pattern, topics[i].name))
 			add_topic(c, topics[i].name);
-	return c->topic_count > before ? 0 : err_set(e, ERR_TOPIC_NOT_FOUND, "no topic matches \"%s\"", pattern);
+	return c->topic_count > before ? 0
+				       : err_set(e, ERR_TOPIC_NOT_FOUND, "no topic matches \"%s\"", pattern);
 }
 
 static int find_topics(struct consume *c, struct err *e)
@@ -250,7 +305,8 @@ static int check_partition_list(const char *list, int64_t count, struct err *e)
 			return -1;
 		}
 		if (id >= count)
-			return err_set(e, ERR_PARTITION_NOT_FOUND, "there is no partition %lld; the topic has %lld", (long long)id,
+			return err_set(e, ERR_PARTITION_NOT_FOUND,
+				"there is no partition %lld; the topic has %lld", (long long)id,
 				(long long)count);
 		list += len + (list[len] == ',');
 	}
@@ -310,8 +366,8 @@ static void on_gap(void *ctx, struct consume_stream *s, int64_t from, int64_t to
 {
 	struct consume *c = ctx;
 
-	command_note(c->run, "%s/%d: the records from %lld to %lld are deleted by now", s->topic, s->partition, (long long)from,
-		(long long)to - 1);
+	command_note(c->run, "%s/%d: the records from %lld to %lld are deleted by now", s->topic,
+		s->partition, (long long)from, (long long)to - 1);
 }
 
 static void on_fetched(void *ctx)
@@ -329,7 +385,8 @@ static void show_progress(struct consume *c, int64_t now_ms)
 		(double)c->output.records * 1000 / (double)(now_ms - c->started_ms));
 }
 
-/* Starts what can be started. Returns how many streams are not done, or -1. *pause_ms: until one may be started again. */
+/* Starts what can be started. Returns how many streams are not done, or -1. *pause_ms: until one may be
+ * started again. */
 static int64_t start_streams(struct consume *c, size_t *first, int64_t *pause_ms, struct err *e)
 {
 	int64_t now = clock_mono_ms();
@@ -387,13 +444,16 @@ static int parse_values(struct consume *c, struct err *e)
 	const struct values *v = c->values;
 
 	if (v->group || v->commit)
-		return err_set(e, ERR_NOT_BUILT, "%s: the server has no consumer groups yet", v->group ? "-g" : "--commit");
-	if ((v->from && parse_offset(v->from, "--from", &c->from, e)) || (v->to && parse_offset(v->to, "--to", &c->to, e)))
+		return err_set(e, ERR_NOT_BUILT, "%s: the server has no consumer groups yet",
+			v->group ? "-g" : "--commit");
+	if ((v->from && parse_offset(v->from, "--from", &c->from, e)) ||
+		(v->to && parse_offset(v->to, "--to", &c->to, e)))
 		return -1;
 	c->to_end = v->exit_at_end || c->to.kind == OFFSET_LATEST ||
 		(c->to.kind == OFFSET_TIME && c->to.number <= clock_real_ms());
 	if (!v->from)
-		c->from.kind = c->to_end || v->limit || c->to.kind != OFFSET_NONE ? OFFSET_EARLIEST : OFFSET_LATEST;
+		c->from.kind =
+			c->to_end || v->limit || c->to.kind != OFFSET_NONE ? OFFSET_EARLIEST : OFFSET_LATEST;
 	if (check_partition_list(v->partitions, INT64_MAX, e))
 		return -1;
 	return consume_output_init(&c->output, c->run, v->format, v->nul, v->grep, v->exec, e);
@@ -410,7 +470,8 @@ static int open_all(struct consume *c, struct err *e)
 	c->output.named = c->topic_count > 1;
 	c->rules = (struct consume_rules){.record = on_record, .gap = on_gap, .fetched = on_fetched, .ctx = c,
 		.wait_ms = c->stream_count > ACTIVE_MAX ? SHORT_POLL_MS : LONG_POLL_MS,
-		.timeout_ms = c->run->globals->timeout_ms, .max_records = c->values->grep ? 0 : c->values->limit};
+		.timeout_ms = c->run->globals->timeout_ms,
+		.max_records = c->values->grep ? 0 : c->values->limit};
 	return 0;
 }
 
@@ -421,8 +482,8 @@ static void print_positions(const struct consume *c)
 		return;
 	fprintf(stderr, "%s: interrupted after %lld records\n", c->run->title, (long long)c->output.records);
 	for (size_t i = 0; i < c->stream_count && i < POSITIONS_SHOWN; i++)
-		fprintf(stderr, "  %s/%d: the next offset is %lld\n", c->streams[i].topic, c->streams[i].partition,
-			(long long)c->streams[i].next);
+		fprintf(stderr, "  %s/%d: the next offset is %lld\n", c->streams[i].topic,
+			c->streams[i].partition, (long long)c->streams[i].next);
 	if (c->stream_count > POSITIONS_SHOWN)
 		fprintf(stderr, "  and %zu more partitions\n", c->stream_count - POSITIONS_SHOWN);
 }
@@ -471,7 +532,8 @@ out:
 }
 
 static const struct command consume_command = {.name = "consume", .summary = "Read records of topics",
-	.operands = "TOPIC[,TOPIC|PATTERN]", .complete = "topic", .min_operands = 1, .max_operands = 1, .options = options,
+	.operands = "TOPIC[,TOPIC|PATTERN]", .complete = "topic", .min_operands = 1, .max_operands = 1,
+	.options = options,
 	.values_size = sizeof(struct values), .run = run};
 
 int main(int argc, char **argv)

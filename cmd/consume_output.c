@@ -44,8 +44,8 @@ static int choose_shape(struct consume_output *o, const char *format, bool nul, 
 	return o->format ? 0 : -1;
 }
 
-int consume_output_init(struct consume_output *o, const struct command_run *r, const char *format, bool nul, const char *grep,
-	const char *exec, struct err *e)
+int consume_output_init(struct consume_output *o, const struct command_run *r, const char *format, bool nul,
+	const char *grep, const char *exec, struct err *e)
 {
 	int bad;
 	char why[128];
@@ -94,7 +94,8 @@ static bool matches(const struct consume_output *o, const struct record *r)
 	return r->value.data && !regexec(&o->pattern, (const char *)r->value.data, 1, &range, REG_STARTEND);
 }
 
-static int add_text(struct consume_output *o, const char *topic, int32_t partition, const struct record *r, struct err *e)
+static int add_text(
+	struct consume_output *o, const char *topic, int32_t partition, const struct record *r, struct err *e)
 {
 	switch (o->shape) {
 	case SHAPE_FORMAT:
@@ -164,7 +165,8 @@ static int start_command(const struct consume_output *o, pid_t *pid, struct err 
 	return err_sys(e, ERR_IO, "cannot start the command of --exec");
 }
 
-static int run_command(struct consume_output *o, const char *topic, int32_t partition, const struct record *r, struct err *e)
+static int run_command(
+	struct consume_output *o, const char *topic, int32_t partition, const struct record *r, struct err *e)
 {
 	struct err ignored = ERR_INIT;
 	int status, to;
@@ -187,13 +189,15 @@ static int run_command(struct consume_output *o, const char *topic, int32_t part
 	if (WIFEXITED(status) && !WEXITSTATUS(status))
 		return 0;
 	err_set(e, ERR_PARTIAL, "the command of --exec ended with %s %d at offset %lld of %s/%d",
-		WIFEXITED(status) ? "exit status" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
-		(long long)r->offset, topic, partition);
-	return err_hint(e, "%lld records before it were done; --from %lld goes on there", (long long)o->records,
-		(long long)r->offset);
+		WIFEXITED(status) ? "exit status" : "signal",
+		WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status), (long long)r->offset, topic,
+		partition);
+	return err_hint(e, "%lld records before it were done; --from %lld goes on there",
+		(long long)o->records, (long long)r->offset);
 }
 
-int consume_output_record(struct consume_output *o, const char *topic, int32_t partition, const struct record *r, struct err *e)
+int consume_output_record(
+	struct consume_output *o, const char *topic, int32_t partition, const struct record *r, struct err *e)
 {
 	if (o->grep && !matches(o, r))
 		return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What becomes of a consumed record: printed in some form, or given to a command; and whether it is wanted at all (--grep). */
+/* What becomes of a consumed record: printed in some form, or given to a command; and whether it is wanted at
+ * all (--grep). */
 #ifndef SH_CMD_CONSUME_OUTPUT_H
 #define SH_CMD_CONSUME_OUTPUT_H
 
@@ -23,11 +24,12 @@ struct consume_output {
 };
 
 /* format: text of -f or NULL. ERR_USAGE for what does not fit. */
-int consume_output_init(struct consume_output *o, const struct command_run *r, const char *format, bool nul, const char *grep,
-	const char *exec, struct err *e);
+int consume_output_init(struct consume_output *o, const struct command_run *r, const char *format, bool nul,
+	const char *grep, const char *exec, struct err *e);
 void consume_output_release(struct consume_output *o);
 /* 1: done with it, 0: not wanted, -1 */
-int consume_output_record(struct consume_output *o, const char *topic, int32_t partition, const struct record *r, struct err *e);
+int consume_output_record(struct consume_output *o, const char *topic, int32_t partition,
+	const struct record *r, struct err *e);
 void consume_output_flush(struct consume_output *o);
 void consume_output_end(struct consume_output *o); /* closes the JSON array, flushes */
 

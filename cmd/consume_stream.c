@@ -13,11 +13,16 @@ enum {
 	PENDING_MAX_BYTES = BATCH_MAX_BYTES + (4 << 20), /* a batch and what libcurl gives at once */
 };
 
-void consume_stream_init(struct consume_stream *s, struct api *api, const struct consume_rules *rules, const char *topic,
-	int32_t partition)
+void consume_stream_init(struct consume_stream *s, struct api *api, const struct consume_rules *rules,
+	const char *topic, int32_t partition)
 {
-	*s = (struct consume_stream){.api = api, .rules = rules, .topic = topic, .partition = partition, .end = -1,
-		.backoff_ms = BACKOFF_MIN_MS, .alive_ms = clock_mono_ms()};
+	*s = (struct consume_stream){.api = api,
+		.rules = rules,
+		.topic = topic,
+		.partition = partition,
+		.end = -1,
+		.backoff_ms = BACKOFF_MIN_MS,
+		.alive_ms = clock_mono_ms()};
 	buf_init(&s->pending, PENDING_MAX_BYTES);
 }
 
@@ -84,8 +89,9 @@ static ptrdiff_t take_batches(struct consume_stream *s, const char *p, size_t n)
 		int64_t size = batch_size(p + used, n - used);
 
 		if (size < 0 || size > BATCH_MAX_BYTES) {
-			err_set(&s->failure, ERR_CORRUPT_BATCH, "%s/%d at offset %lld: what the server sent is no record batch",
-				s->topic, s->partition, (long long)s->next);
+			err_set(&s->failure, ERR_CORRUPT_BATCH,
+				"%s/%d at offset %lld: what the server sent is no record batch", s->topic,
+				s->partition, (long long)s->next);
 			return -1;
 		}
 		if (!size || (size_t)size > n - used)
@@ -124,7 +130,8 @@ static void on_field(void *ctx, const char *line, size_t n)
 	struct consume_stream *s = ctx;
 	char text[32];
 
-	if (n <= sizeof(name) - 1 || n - (sizeof(name) - 1) >= sizeof(text) || strncasecmp(line, name, sizeof(name) - 1))
+	if (n <= sizeof(name) - 1 || n - (sizeof(name) - 1) >= sizeof(text) ||
+		strncasecmp(line, name, sizeof(name) - 1))
 		return;
 	memcpy(text, line + sizeof(name) - 1, n - (sizeof(name) - 1));
 	text[n - (sizeof(name) - 1)] = '\0';
@@ -186,8 +193,9 @@ static int find_start(struct consume_stream *s)
 		} else if (s->next <= partitions[i].high_watermark) {
 			s->lost = false;
 		} else {
-			result = err_set(&s->failure, ERR_OFFSET_OUT_OF_RANGE, "%s/%d has lost records: it ends at %lld now, before %lld",
-				s->topic, s->partition, (long long)partitions[i].high_watermark, (long long)s->next);
+			result = err_set(&s->failure, ERR_OFFSET_OUT_OF_RANGE,
+				"%s/%d has lost records: it ends at %lld now, before %lld", s->topic,
+				s->partition, (long long)partitions[i].high_watermark, (long long)s->next);
 		}
 	}
 	arena_release(&m);
@@ -198,8 +206,13 @@ void consume_stream_start(struct consume_stream *s, int64_t now_ms)
 {
 	struct api_fetch fetch = {.topic = s->topic, .partition = s->partition, .end = s->end,
 		.wait_ms = s->rules->wait_ms, .max_records = s->rules->max_records};
-	struct http_call_request q = {.method = "GET", .accept = API_BATCH_TYPE, .data = on_data, .field = on_field, .ctx = s,
-		.silence_ms = s->rules->wait_ms + s->rules->timeout_ms, .reads_only = true};
+	struct http_call_request q = {.method = "GET",
+		.accept = API_BATCH_TYPE,
+		.data = on_data,
+		.field = on_field,
+		.ctx = s,
+		.silence_ms = s->rules->wait_ms + s->rules->timeout_ms,
+		.reads_only = true};
 
 	if (s->call || s->done || s->failure.code != ERR_NONE || now_ms < s->retry_ms)
 		return;

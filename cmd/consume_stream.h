@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One partition being read: fetches batches from an offset on, again and again, takes them apart and hands out the records
- * between `from` and `end`. All streams of a command share one HTTP client and progress together.
+ * One partition being read: fetches batches from an offset on, again and again, takes them apart and hands
+ * out the records between `from` and `end`. All streams of a command share one HTTP client and progress
+ * together.
  */
 #ifndef SH_CMD_CONSUME_STREAM_H
 #define SH_CMD_CONSUME_STREAM_H
@@ -10,7 +11,11 @@
 #include "libsh/run/api.h"
 
 struct consume_stream;
-enum { CONSUME_TAKEN, CONSUME_LAST /* taken, and enough for all streams */, CONSUME_REFUSED /* there was enough before it */ };
+enum {
+	CONSUME_TAKEN,
+	CONSUME_LAST /* taken, and enough for all streams */,
+	CONSUME_REFUSED /* there was enough before it */
+};
 struct consume_rules {
 	/* One of the above, or -1: failed. */
 	int (*record)(void *ctx, struct consume_stream *s, const struct record *r, struct err *e);
@@ -44,8 +49,8 @@ struct consume_stream {
 	struct arena arena;
 };
 
-void consume_stream_init(struct consume_stream *s, struct api *api, const struct consume_rules *rules, const char *topic,
-	int32_t partition);
+void consume_stream_init(struct consume_stream *s, struct api *api, const struct consume_rules *rules,
+	const char *topic, int32_t partition);
 void consume_stream_release(struct consume_stream *s);
 /* Start the next fetch, if none is under way, it is not done, and its pause is over. */
 void consume_stream_start(struct consume_stream *s, int64_t now_ms);

@@ -15,7 +15,8 @@ static bool in_directory(const char *directory, size_t len, const char *name, ch
 	if (!len)
 		return false;
 	n = snprintf(path, path_bytes, "%.*s/streamctl-%s", (int)len, directory, name);
-	return n > 0 && (size_t)n < path_bytes && !stat(path, &st) && S_ISREG(st.st_mode) && !access(path, X_OK);
+	return n > 0 && (size_t)n < path_bytes && !stat(path, &st) && S_ISREG(st.st_mode) &&
+	       !access(path, X_OK);
 }
 
 static bool beside_this_program(const char *name, char *path, size_t path_bytes)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the program of a command is: $STREAMCTL_EXEC_PATH, beside this program, the libexec directory, PATH. */
+/* Where the program of a command is: $STREAMCTL_EXEC_PATH, beside this program, the libexec directory or PATH. */
 #ifndef SH_CMD_FIND_H
 #define SH_CMD_FIND_H
 

@@ -47,7 +47,10 @@ int interrupt_poll(int fd, int64_t timeout_ms)
 
 	if (!interrupt_requested())
 		do
-			ready = poll(fds, 2, timeout_ms < 0 ? -1 : timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms);
+			ready = poll(fds, 2,
+				timeout_ms < 0         ? -1
+				: timeout_ms > INT_MAX ? INT_MAX
+						       : (int)timeout_ms);
 		while (ready < 0 && errno == EINTR);
 	if (interrupt_requested())
 		return -1;

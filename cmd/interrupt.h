@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SIGINT and SIGTERM as a descriptor that can be waited on, so none comes at a bad moment. A second one ends the program as usual. */
+/* SIGINT and SIGTERM as a descriptor that can be waited on, so none comes at a bad moment. A second one ends
+ * the program as usual. */
 #ifndef SH_CMD_INTERRUPT_H
 #define SH_CMD_INTERRUPT_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Results in the form that -o asks for: a table with aligned columns for people, one JSON array, one JSON object a line, or
- * tab-separated values with a line of names. With -q a table has only its first column and no heading, for scripts.
+ * Results in the form that -o asks for: a table with aligned columns for people, one JSON array, one JSON
+ * object a line, or tab-separated values with a line of names. With -q a table has only its first column and
+ * no heading, for scripts.
  */
 #ifndef SH_CMD_OUTPUT_H
 #define SH_CMD_OUTPUT_H
@@ -21,7 +22,8 @@ struct output *output_new(const struct command_run *r, const struct output_colum
 /* One value per column, in order. NULL text is shown as "-" or null. */
 void output_text(struct output *o, const char *text);
 void output_number(struct output *o, int64_t number);
-/* Print everything and free. `single`: one object was asked for; tables list its columns line by line, JSON has no array. */
+/* Print everything and free. `single`: one object was asked for; tables list its columns line by line, JSON
+ * has no array. */
 void output_finish(struct output *o, bool single);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * streamctl produce: reads records (produce_input.c), gathers them in a batch per partition, and hands full ones, or those
- * that have waited for the linger time, to the sender's thread (produce_sender.c).
+ * streamctl produce: reads records (produce_input.c), gathers them in a batch per partition, and hands full
+ * ones, or those that have waited for the linger time, to the sender's thread (produce_sender.c).
  */
 #include "config.h"
 
@@ -37,44 +37,109 @@ struct values {
 };
 #define AT(member) offsetof(struct values, member)
 static const struct option options[] = {
-	{.type = OPTION_STRING, .letter = 'k', .name = "key", .argument = "KEY", .offset = AT(key),
+	{.type = OPTION_STRING,
+		.letter = 'k',
+		.name = "key",
+		.argument = "KEY",
+		.offset = AT(key),
 		.text = "Give KEY to records that bring no key of their own"},
-	{.type = OPTION_STRING, .letter = 'K', .name = "key-delimiter", .argument = "D", .offset = AT(key_delimiter),
+	{.type = OPTION_STRING,
+		.letter = 'K',
+		.name = "key-delimiter",
+		.argument = "D",
+		.offset = AT(key_delimiter),
 		.text = "Take what stands before the first D of a line as the key",
 		.more = "\\t means a tab. A line without D has no key."},
-	{.type = OPTION_INT, .letter = 'p', .name = "partition", .argument = "P", .offset = AT(partition), .min = 0,
-		.max = INT32_MAX, .text = "Send everything to partition P",
-		.more = "Otherwise a record with a key goes where Kafka's own clients would send it, and records without one "
-			"to one partition after the other, a batch at a time."},
-	{.type = OPTION_LIST, .letter = 'H', .name = "header", .argument = "NAME=VALUE", .offset = AT(headers),
-		.text = "Add a header to every record", .more = "May be given several times."},
-	{.type = OPTION_STRING, .letter = 'f', .name = "format", .argument = "FORMAT", .offset = AT(format), .complete = "ndjson",
+	{.type = OPTION_INT,
+		.letter = 'p',
+		.name = "partition",
+		.argument = "P",
+		.offset = AT(partition),
+		.min = 0,
+		.max = INT32_MAX,
+		.text = "Send everything to partition P",
+		.more = "Otherwise a record with a key goes where Kafka's own clients would send it, and "
+			"records without one to one partition after the other, a batch at a time."},
+	{.type = OPTION_LIST,
+		.letter = 'H',
+		.name = "header",
+		.argument = "NAME=VALUE",
+		.offset = AT(headers),
+		.text = "Add a header to every record",
+		.more = "May be given several times."},
+	{.type = OPTION_STRING,
+		.letter = 'f',
+		.name = "format",
+		.argument = "FORMAT",
+		.offset = AT(format),
+		.complete = "ndjson",
 		.text = "Read records as JSON lines (ndjson) or by a format string",
-		.more = "See FORMATS in streamctl(1). With ndjson the partition of each line is honoured unless -p is given, and its "
-			"offset is ignored. A format string that cannot be read back is refused."},
-	{.type = OPTION_FLAG, .letter = '0', .name = "null", .offset = AT(nul),
+		.more = "See FORMATS in streamctl(1). With ndjson the partition of each line is honoured "
+			"unless "
+			"-p is given, and its offset is ignored. A format string that cannot be read back is "
+			"refused."},
+	{.type = OPTION_FLAG,
+		.letter = '0',
+		.name = "null",
+		.offset = AT(nul),
 		.text = "Records end with a NUL character instead of a newline"},
-	{.type = OPTION_FLAG, .letter = 'Z', .name = "empty-is-null", .offset = AT(empty_is_null),
+	{.type = OPTION_FLAG,
+		.letter = 'Z',
+		.name = "empty-is-null",
+		.offset = AT(empty_is_null),
 		.text = "Send null for an empty key or value"},
-	{.type = OPTION_STRING, .letter = 'z', .name = "compress", .argument = "CODEC", .offset = AT(compress),
-		.complete = "none|lz4|zstd|snappy|gzip", .text = "Compress batches with lz4, zstd, snappy or gzip",
+	{.type = OPTION_STRING,
+		.letter = 'z',
+		.name = "compress",
+		.argument = "CODEC",
+		.offset = AT(compress),
+		.complete = "none|lz4|zstd|snappy|gzip",
+		.text = "Compress batches with lz4, zstd, snappy or gzip",
 		.more = "The default is none."},
-	{.type = OPTION_CHOICE, .name = "durability", .argument = "LEVEL", .offset = AT(durability),
-		.choices = "none|wal|object", .text = "Wait until records are safe at LEVEL: none, wal or object",
+	{.type = OPTION_CHOICE,
+		.name = "durability",
+		.argument = "LEVEL",
+		.offset = AT(durability),
+		.choices = "none|wal|object",
+		.text = "Wait until records are safe at LEVEL: none, wal or object",
 		.more = "The default is the level of the topic. See streamhouse(7)."},
-	{.type = OPTION_SIZE, .name = "batch-bytes", .argument = "SIZE", .offset = AT(batch_bytes), .min = 1, .max = 1 << 30,
-		.text = "Send requests of about SIZE bytes", .more = "The default is 1M."},
-	{.type = OPTION_DURATION, .name = "linger", .argument = "TIME", .offset = AT(linger_ms),
-		.text = "Send a batch that is not full after TIME", .more = "The default is 5ms."},
-	{.type = OPTION_STRING, .name = "rate", .argument = "N[/s]", .offset = AT(rate), .text = "Send at most N records a second"},
-	{.type = OPTION_FLAG, .name = "dry-run", .offset = AT(dry_run),
+	{.type = OPTION_SIZE,
+		.name = "batch-bytes",
+		.argument = "SIZE",
+		.offset = AT(batch_bytes),
+		.min = 1,
+		.max = 1 << 30,
+		.text = "Send requests of about SIZE bytes",
+		.more = "The default is 1M."},
+	{.type = OPTION_DURATION,
+		.name = "linger",
+		.argument = "TIME",
+		.offset = AT(linger_ms),
+		.text = "Send a batch that is not full after TIME",
+		.more = "The default is 5ms."},
+	{.type = OPTION_STRING,
+		.name = "rate",
+		.argument = "N[/s]",
+		.offset = AT(rate),
+		.text = "Send at most N records a second"},
+	{.type = OPTION_FLAG,
+		.name = "dry-run",
+		.offset = AT(dry_run),
 		.text = "Read and check everything, say what would be sent, and send nothing"},
-	{.type = OPTION_FLAG, .name = "acks", .offset = AT(acks), .text = "Print a line for every acknowledged request",
-		.more = "Its fields are partition, first and last offset, number of records, and the durability reached, separated "
-			"by tabs; with -o json or ndjson it is an object."},
-	{.type = OPTION_STRING, .name = "resume-id", .argument = "ID", .offset = AT(resume_id),
+	{.type = OPTION_FLAG,
+		.name = "acks",
+		.offset = AT(acks),
+		.text = "Print a line for every acknowledged request",
+		.more = "Its fields are partition, first and last offset, number of records, and the "
+			"durability "
+			"reached, separated by tabs; with -o json or ndjson it is an object."},
+	{.type = OPTION_STRING,
+		.name = "resume-id",
+		.argument = "ID",
+		.offset = AT(resume_id),
 		.text = "Continue under ID without duplicates after an unknown outcome",
-		.more = "This version's server cannot do that yet: the option is refused with exit status 12."},
+		.more = "This version's server cannot do that yet: the option is refused with exit "
+			"status 12."},
 	{.type = OPTION_END},
 };
 
@@ -111,7 +176,7 @@ struct produce {
 	struct bytes key;              /* of -k */
 	int32_t sticky;                /* where records without a key go now */
 	int64_t now_ms;                /* real clock, for records without a timestamp */
-	int64_t oldest_ms;             /* monotonic clock: when the first unsent record came; 0: there is none */
+	int64_t oldest_ms; /* monotonic clock: when the first unsent record came; 0: there is none */
 	int64_t wake_ms;               /* do not wait for input beyond this; -1: as long as it takes */
 	int64_t open_bytes, records, sent_records;
 	int64_t started_ms, progress_ms, rate;
@@ -148,8 +213,9 @@ static int finish_batch(struct produce *p, struct open_batch *b, struct err *e)
 	if (batch_writer_finish(&b->writer, &b->finished, e))
 		return -1;
 	if (b->finished.len - before > p->message_max) {
-		err_set(e, ERR_TOO_LARGE, "a batch of %d record%s and %zu bytes is above max.message.bytes of the topic, %zu", records,
-			records == 1 ? "" : "s", b->finished.len - before, p->message_max);
+		err_set(e, ERR_TOO_LARGE,
+			"a batch of %d record%s and %zu bytes is above max.message.bytes of the topic, %zu",
+			records, records == 1 ? "" : "s", b->finished.len - before, p->message_max);
 		buf_truncate(&b->finished, before);
 		return -1;
 	}
@@ -200,13 +266,15 @@ static int choose_partition(const struct produce *p, const struct ndjson_record 
 	int64_t asked = p->values->partition >= 0 ? p->values->partition : r->partition;
 
 	if (asked >= p->partition_count)
-		return err_set(e, ERR_PARTITION_NOT_FOUND, "there is no partition %lld; the topic has %d", (long long)asked,
-			p->partition_count);
+		return err_set(e, ERR_PARTITION_NOT_FOUND, "there is no partition %lld; the topic has %d",
+			(long long)asked, p->partition_count);
 	if (asked >= 0)
 		return (int)asked;
 	if (p->partition_count == 1)
 		return 0;
-	return r->record.key.data ? murmur2_partition(r->record.key.data, r->record.key.len, p->partition_count) : p->sticky;
+	return r->record.key.data
+		       ? murmur2_partition(r->record.key.data, r->record.key.len, p->partition_count)
+		       : p->sticky;
 }
 
 /* The headers of -H behind those of the record. */
@@ -242,13 +310,15 @@ static int add_record(struct produce *p, struct ndjson_record *r, struct err *e)
 		return -1;
 	b = open_batch(p, partition);
 	/* It would not fit: what is there goes first. */
-	if (b->writer.count && batch_writer_size(&b->writer) + size + r->record.headers.len + 32 > p->batch_max) {
+	if (b->writer.count &&
+		batch_writer_size(&b->writer) + size + r->record.headers.len + 32 > p->batch_max) {
 		if (finish_batch(p, b, e))
 			return -1;
 		if (b->finished.len + p->batch_max / 2 > (size_t)p->values->batch_bytes) {
 			if (send_partition(p, partition, e))
 				return -1;
-			if (partition == p->sticky && !r->record.key.data && r->partition < 0 && p->values->partition < 0) {
+			if (partition == p->sticky && !r->record.key.data && r->partition < 0 &&
+				p->values->partition < 0) {
 				p->sticky = next_sticky(p);
 				b = open_batch(p, p->sticky);
 			}
@@ -263,7 +333,8 @@ static int add_record(struct produce *p, struct ndjson_record *r, struct err *e)
 	}
 	p->open_bytes += (int64_t)(b->writer.records.len - before);
 	p->records++;
-	/* A record larger than a batch goes alone, and if it is too large for the topic, the error comes while it is at hand. */
+	/* A record larger than a batch goes alone, and if it is too large for the topic, the error comes
+	 * while it is at hand. */
 	if (b->writer.count == 1 && batch_writer_size(&b->writer) > p->batch_max && finish_batch(p, b, e))
 		return -1;
 	if (p->open_bytes > OPEN_BYTES_MAX)
@@ -361,7 +432,8 @@ static int read_and_send(struct produce *p, struct err *e)
 				return -1;
 			if (add_record(p, &r, e)) {
 				if (e->code != ERR_NONE)
-					err_prefix(e, "%s", produce_input_where(&p->input, where, sizeof(where)));
+					err_prefix(e, "%s",
+						produce_input_where(&p->input, where, sizeof(where)));
 				return -1;
 			}
 		}
@@ -378,12 +450,15 @@ static void print_ack(void *ctx, const struct produce_request *q, const struct a
 	int n;
 
 	if (format == OUTPUT_JSON || format == OUTPUT_NDJSON)
-		n = snprintf(line, sizeof(line), "{\"partition\":%d,\"first_offset\":%lld,\"last_offset\":%lld,\"records\":%lld,"
-			"\"durability\":\"%s\"}\n", q->partition, (long long)ack->first_offset, (long long)ack->last_offset,
+		n = snprintf(line, sizeof(line),
+			"{\"partition\":%d,\"first_offset\":%lld,\"last_offset\":%lld,\"records\":%lld,"
+			"\"durability\":\"%s\"}\n",
+			q->partition, (long long)ack->first_offset, (long long)ack->last_offset,
 			(long long)ack->records, ack->durability);
 	else
-		n = snprintf(line, sizeof(line), "%d\t%lld\t%lld\t%lld\t%s\n", q->partition, (long long)ack->first_offset,
-			(long long)ack->last_offset, (long long)ack->records, ack->durability);
+		n = snprintf(line, sizeof(line), "%d\t%lld\t%lld\t%lld\t%s\n", q->partition,
+			(long long)ack->first_offset, (long long)ack->last_offset, (long long)ack->records,
+			ack->durability);
 	command_write(p->run, line, (size_t)n);
 }
 
@@ -413,26 +488,31 @@ static int encode_headers(struct produce *p, struct err *e)
 
 		if (!equals)
 			return err_set(e, ERR_USAGE, "-H %s: expected NAME=VALUE", item);
-		if (record_headers_add(&p->headers, (struct bytes){(const uint8_t *)item, (size_t)(equals - item)},
-			(struct bytes){(const uint8_t *)equals + 1, strlen(equals + 1)}))
-			return err_set(e, ERR_USAGE, "the headers of -H are larger than %zu bytes", p->headers.max);
+		if (record_headers_add(&p->headers,
+			    (struct bytes){(const uint8_t *)item, (size_t)(equals - item)},
+			    (struct bytes){(const uint8_t *)equals + 1, strlen(equals + 1)}))
+			return err_set(
+				e, ERR_USAGE, "the headers of -H are larger than %zu bytes", p->headers.max);
 	}
 	p->header_count = list->count;
 	return 0;
 }
 
-static int parse_values(struct produce *p, struct produce_input_rules *rules, struct format_string **format, struct err *e)
+static int parse_values(
+	struct produce *p, struct produce_input_rules *rules, struct format_string **format, struct err *e)
 {
 	const struct values *v = p->values;
 
 	if (v->resume_id) {
-		err_set(e, ERR_NOT_BUILT, "--resume-id needs a server that keeps producer ids, which this version does not");
+		err_set(e, ERR_NOT_BUILT,
+			"--resume-id needs a server that keeps producer ids, which this version does not");
 		return err_hint(e, "without it, a rerun after exit status 9 may send records twice");
 	}
 	*rules = (struct produce_input_rules){.files = p->run->argv + 1, .file_count = p->run->argc - 1,
 		.end = v->nul ? '\0' : '\n', .empty_is_null = v->empty_is_null};
 	if (v->key_delimiter && (v->format || !*v->key_delimiter))
-		return err_set(e, ERR_USAGE, v->format ? "-K is for lines, not for -f" : "-K needs a delimiter that is not empty");
+		return err_set(e, ERR_USAGE,
+			v->format ? "-K is for lines, not for -f" : "-K needs a delimiter that is not empty");
 	rules->key_delimiter = v->key_delimiter && !strcmp(v->key_delimiter, "\\t") ? "\t" : v->key_delimiter;
 	rules->ndjson = v->format && !strcmp(v->format, "ndjson");
 	if (v->format && !rules->ndjson) {
@@ -506,9 +586,11 @@ static void summarize(const struct produce *p, const struct produce_totals *t)
 	char size[32];
 
 	if (!p->sender && !p->run->globals->quiet)
-		fprintf(stderr, "would send %lld records, %s\n", (long long)p->sent_records, text_format_size(p->input.bytes, size));
+		fprintf(stderr, "would send %lld records, %s\n", (long long)p->sent_records,
+			text_format_size(p->input.bytes, size));
 	else if (p->run->globals->verbose || command_shows_progress(p->run))
-		fprintf(stderr, "%lld records acknowledged%s%s in %.2f s, %s in %lld requests, %lld sent again\n",
+		fprintf(stderr,
+			"%lld records acknowledged%s%s in %.2f s, %s in %lld requests, %lld sent again\n",
 			(long long)t->records, t->durability[0] ? " at level " : "", t->durability, seconds,
 			text_format_size(t->bytes, size), (long long)t->requests, (long long)t->retries);
 }
@@ -525,14 +607,16 @@ static int report(struct produce *p, const struct err *e, const struct produce_t
 		int status = command_fail(p->run, e);
 
 		if (t->unknown)
-			fprintf(stderr, "  %lld records are acknowledged, %lld may or may not be stored\n", (long long)t->records,
-				(long long)t->unknown);
+			fprintf(stderr, "  %lld records are acknowledged, %lld may or may not be stored\n",
+				(long long)t->records, (long long)t->unknown);
 		else
 			fprintf(stderr, "  %lld records are acknowledged\n", (long long)t->records);
 		return status;
 	}
-	fprintf(stderr, "%s: interrupted: %lld records are acknowledged; %s, record %lld is the last one sent\n", p->run->title,
-		(long long)t->records, p->input.rules.file_count > 1 ? "of the current file" : "of the input",
+	fprintf(stderr,
+		"%s: interrupted: %lld records are acknowledged; %s, record %lld is the last one sent\n",
+		p->run->title, (long long)t->records,
+		p->input.rules.file_count > 1 ? "of the current file" : "of the input",
 		(long long)p->input.records);
 	return EXIT_PARTIAL;
 }
@@ -574,7 +658,8 @@ static int run(struct command_run *r)
 	struct api *api = NULL;
 	int status;
 
-	if (parse_values(&p, &rules, &format, &e) || !(api = client_open(r->globals, &e)) || look_up_topic(&p, api, &e)) {
+	if (parse_values(&p, &rules, &format, &e) || !(api = client_open(r->globals, &e)) ||
+		look_up_topic(&p, api, &e)) {
 		status = command_fail(r, &e);
 		api_free(api);
 	} else {
@@ -588,7 +673,8 @@ static int run(struct command_run *r)
 }
 
 static const struct command produce_command = {.name = "produce", .summary = "Send records to a topic",
-	.operands = "TOPIC [FILE...]", .complete = "topic file", .min_operands = 1, .max_operands = -1, .options = options,
+	.operands = "TOPIC [FILE...]", .complete = "topic file", .min_operands = 1, .max_operands = -1,
+	.options = options,
 	.values_size = sizeof(struct values), .defaults = defaults, .run = run};
 
 int main(int argc, char **argv)

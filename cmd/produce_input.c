@@ -192,8 +192,8 @@ static int take_record(struct produce_input *in, struct ndjson_record *r, struct
 	if (in->arena.used)
 		arena_release(&in->arena);
 	if (in->rules.format) {
-		ptrdiff_t used = format_string_read(in->rules.format, in->data + in->start, in->len - in->start, in->at_end,
-			&in->arena, r, e);
+		ptrdiff_t used = format_string_read(in->rules.format, in->data + in->start,
+			in->len - in->start, in->at_end, &in->arena, r, e);
 
 		if (used < 0)
 			return blame(in, e);
@@ -219,7 +219,8 @@ static int take_record(struct produce_input *in, struct ndjson_record *r, struct
 	return 1;
 }
 
-enum produce_input_result produce_input_next(struct produce_input *in, int64_t until_ms, struct ndjson_record *r, struct err *e)
+enum produce_input_result produce_input_next(
+	struct produce_input *in, int64_t until_ms, struct ndjson_record *r, struct err *e)
 {
 	for (;;) {
 		int got = in->start < in->len ? take_record(in, r, e) : 0;

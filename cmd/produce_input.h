@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records out of files: a line each (or up to a NUL), JSON lines, or a format string. Reads in large pieces and hands out
- * pointers into its buffer, without a copy or an allocation per record.
+ * Records out of files: a line each (or up to a NUL), JSON lines, or a format string. Reads in large pieces
+ * and hands out pointers into its buffer, without a copy or an allocation per record.
  */
 #ifndef SH_CMD_PRODUCE_INPUT_H
 #define SH_CMD_PRODUCE_INPUT_H
@@ -34,9 +34,11 @@ enum produce_input_result { INPUT_RECORD, INPUT_IDLE /* nothing came until then 
 
 void produce_input_init(struct produce_input *in, const struct produce_input_rules *rules);
 void produce_input_release(struct produce_input *in);
-/* The next record; valid until the next call. has_timestamp and partition as in ndjson.h. After an interrupt what was read whole is
- * still handed out, and then the end. until_ms is on the monotonic clock; -1: as long as it takes. */
-enum produce_input_result produce_input_next(struct produce_input *in, int64_t until_ms, struct ndjson_record *r, struct err *e);
+/* The next record; valid until the next call. has_timestamp and partition as in ndjson.h. After an interrupt
+ * what was read whole is still handed out, and then the end. until_ms is on the monotonic clock; -1: as long
+ * as it takes. */
+enum produce_input_result produce_input_next(
+	struct produce_input *in, int64_t until_ms, struct ndjson_record *r, struct err *e);
 /* "stdin, record 12" */
 const char *produce_input_where(const struct produce_input *in, char *out, size_t room);
 

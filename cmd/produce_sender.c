@@ -52,7 +52,8 @@ static size_t skip_taken(const struct buf *batches, size_t from, int64_t records
 	struct batch_header h;
 
 	while (records > 0 && from < batches->len &&
-		!batch_header_read(batches->data + from, batches->len - from, &h, NULL) && h.record_count <= records) {
+		!batch_header_read(batches->data + from, batches->len - from, &h, NULL) &&
+		h.record_count <= records) {
 		records -= h.record_count;
 		from += (size_t)h.batch_length + BATCH_LENGTH_OFFSET;
 	}
@@ -72,8 +73,8 @@ static int rank(const char *durability)
 	return !strcmp(durability, "none") ? 0 : !strcmp(durability, "wal") ? 1 : 2;
 }
 
-static void count_ack(struct produce_sender *s, const struct produce_request *q, const struct api_ack *ack, int64_t records,
-	size_t bytes)
+static void count_ack(struct produce_sender *s, const struct produce_request *q, const struct api_ack *ack,
+	int64_t records, size_t bytes)
 {
 	if (s->acked)
 		s->acked(s->ctx, q, ack);
@@ -81,7 +82,8 @@ static void count_ack(struct produce_sender *s, const struct produce_request *q,
 	s->totals.records += records;
 	s->totals.bytes += (int64_t)bytes;
 	s->totals.requests++;
-	if (ack->durability[0] && (!s->totals.durability[0] || rank(ack->durability) < rank(s->totals.durability)))
+	if (ack->durability[0] &&
+		(!s->totals.durability[0] || rank(ack->durability) < rank(s->totals.durability)))
 		memcpy(s->totals.durability, ack->durability, sizeof(ack->durability));
 	pthread_mutex_unlock(&s->lock);
 }
@@ -102,8 +104,8 @@ static int send_request(struct produce_sender *s, const struct produce_request *
 	for (;;) {
 		struct api_ack ack;
 		int64_t pause;
-		int result = api_produce(s->api, s->topic, q->partition, s->durability, q->batches.data + from,
-			q->batches.len - from, &ack, e);
+		int result = api_produce(s->api, s->topic, q->partition, s->durability,
+			q->batches.data + from, q->batches.len - from, &ack, e);
 
 		if (!result) {
 			count_ack(s, q, &ack, left, q->batches.len - from);
@@ -178,8 +180,8 @@ static void *sender_main(void *arg)
 	return NULL;
 }
 
-struct produce_sender *produce_sender_new(struct api *api, const char *topic, const char *durability, int64_t timeout_ms,
-	produce_acked_fn *acked, void *ctx, struct err *e)
+struct produce_sender *produce_sender_new(struct api *api, const char *topic, const char *durability,
+	int64_t timeout_ms, produce_acked_fn *acked, void *ctx, struct err *e)
 {
 	struct produce_sender *s = mem_zalloc(sizeof(*s));
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sends requests from a thread of its own, one after the other in the order given, while the caller builds the next ones. Nothing is
- * sent after the first request that failed for good. What is refused for now (429, 503: nothing was stored) is sent again after the
- * pause the server asks for, with jitter, until the timeout has passed.
+ * Sends requests from a thread of its own, one after the other in the order given, while the caller builds
+ * the next ones. Nothing is sent after the first request that failed for good. What is refused for now (429,
+ * 503: nothing was stored) is sent again after the pause the server asks for, with jitter, until the timeout
+ * has passed.
  */
 #ifndef SH_CMD_PRODUCE_SENDER_H
 #define SH_CMD_PRODUCE_SENDER_H
@@ -28,8 +29,8 @@ struct produce_totals {
 struct produce_sender;
 /* acked() is called on the sender's thread. Takes the api. */
 typedef void produce_acked_fn(void *ctx, const struct produce_request *q, const struct api_ack *ack);
-struct produce_sender *produce_sender_new(struct api *api, const char *topic, const char *durability, int64_t timeout_ms,
-	produce_acked_fn *acked, void *ctx, struct err *e);
+struct produce_sender *produce_sender_new(struct api *api, const char *topic, const char *durability,
+	int64_t timeout_ms, produce_acked_fn *acked, void *ctx, struct err *e);
 /* Takes the batches out of q. Waits while the queue is full. -1: an earlier request failed, see finish. */
 int produce_sender_submit(struct produce_sender *s, struct produce_request *q);
 bool produce_sender_idle(struct produce_sender *s);   /* nothing queued nor on its way */

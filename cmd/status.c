@@ -21,7 +21,8 @@ static const struct option options[] = {
 		.text = "Show it again every two seconds, until interrupted"},
 	{.type = OPTION_FLAG, .name = "cost", .offset = offsetof(struct values, cost),
 		.text = "Estimate what the object store costs",
-		.more = "This version's server does not count requests by price: the option is refused with exit status 12."},
+		.more = "This version's server does not count requests by price: the option is "
+			"refused with exit status 12."},
 	{.type = OPTION_END},
 };
 
@@ -160,8 +161,11 @@ static int run(struct command_run *r)
 	return status;
 }
 
-static const struct command status_command = {.name = "status", .summary = "Show how the server is and where its data lies",
-	.options = options, .values_size = sizeof(struct values), .run = run};
+static const struct command status_command = {.name = "status",
+	.summary = "Show how the server is and where its data lies",
+	.options = options,
+	.values_size = sizeof(struct values),
+	.run = run};
 
 int main(int argc, char **argv)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * streamctl COMMAND: finds the program streamctl-COMMAND and becomes it. It is looked for in $STREAMCTL_EXEC_PATH, beside this program
- * (an uninstalled tree), in the libexec directory, and then on PATH, so anybody can add a command. Global options that stand before the
- * command travel in the environment, so that such programs need not know them.
+ * streamctl COMMAND: finds the program streamctl-COMMAND and becomes it. It is looked for in
+ * $STREAMCTL_EXEC_PATH, beside this program (an uninstalled tree), in the libexec directory, and then on
+ * PATH, so anybody can add a command. Global options that stand before the command travel in the environment,
+ * so that such programs need not know them.
  */
 #include "config.h"
 
@@ -47,7 +48,8 @@ static void add_usage(struct buf *out)
 				buf_addf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
 	}
 	buf_adds(out, "\nAny program streamctl-NAME on PATH is a command too.\n"
-		      "\"streamctl help COMMAND\" opens its manual, \"streamctl COMMAND --help\" lists its options.\n"
+		      "\"streamctl help COMMAND\" opens its manual, \"streamctl COMMAND --help\" lists its "
+		      "options.\n"
 		      "\nGlobal options:\n");
 	options_help(command_global_options, out);
 }

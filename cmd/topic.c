@@ -11,7 +11,8 @@
 #include "libsh/base/text.h"
 
 /* "key=value" of -C into settings; an empty value means the default where that is allowed. */
-static int read_settings(const struct option_list *list, bool may_reset, struct arena *m, struct api_setting **out, struct err *e)
+static int read_settings(const struct option_list *list, bool may_reset, struct arena *m,
+	struct api_setting **out, struct err *e)
 {
 	*out = arena_alloc(m, sizeof(**out) * ((size_t)list->count + 1));
 	for (int i = 0; i < list->count; i++) {
@@ -33,9 +34,12 @@ struct create {
 	bool if_not_exists;
 };
 static const struct option create_options[] = {
-	{.type = OPTION_INT, .letter = 'p', .name = "partitions", .argument = "N", .offset = offsetof(struct create, partitions),
-		.min = 1, .max = 1000000, .text = "Cut the topic into N partitions", .more = "The default is 1."},
-	{.type = OPTION_LIST, .letter = 'C', .name = "config", .argument = "KEY=VALUE", .offset = offsetof(struct create, config),
+	{.type = OPTION_INT, .letter = 'p', .name = "partitions", .argument = "N",
+		.offset = offsetof(struct create, partitions),
+		.min = 1, .max = 1000000, .text = "Cut the topic into N partitions",
+		.more = "The default is 1."},
+	{.type = OPTION_LIST, .letter = 'C', .name = "config", .argument = "KEY=VALUE",
+		.offset = offsetof(struct create, config),
 		.text = "Set a setting of the topic, such as durability=object or retention.ms=86400000",
 		.more = "May be given several times. The settings are listed under TOPIC SETTINGS."},
 	{.type = OPTION_FLAG, .name = "if-not-exists", .offset = offsetof(struct create, if_not_exists),
@@ -132,15 +136,15 @@ static const struct output_column partition_columns[] = {
 };
 
 /* -o json, ndjson: one object with everything. */
-static void describe_json(const struct command_run *r, const struct api_topic *t, const struct api_partition *partitions,
-	size_t count)
+static void describe_json(const struct command_run *r, const struct api_topic *t,
+	const struct api_partition *partitions, size_t count)
 {
 	struct buf b = BUF_INIT(64 << 20);
 
 	buf_adds(&b, "{\"name\":");
 	text_json_string(&b, t->name, strlen(t->name));
-	buf_addf(&b, ",\"partition_count\":%d,\"message_count\":%lld,\"size_bytes\":%lld,\"created_at\":", t->partition_count,
-		(long long)t->message_count, (long long)t->size_bytes);
+	buf_addf(&b, ",\"partition_count\":%d,\"message_count\":%lld,\"size_bytes\":%lld,\"created_at\":",
+		t->partition_count, (long long)t->message_count, (long long)t->size_bytes);
 	text_json_string(&b, t->created_at ? t->created_at : "", t->created_at ? strlen(t->created_at) : 0);
 	buf_adds(&b, ",\"config\":{");
 	for (size_t i = 0; i < t->config_count; i++) {
@@ -151,15 +155,16 @@ static void describe_json(const struct command_run *r, const struct api_topic *t
 	}
 	buf_adds(&b, "},\"partitions\":[");
 	for (size_t i = 0; i < count; i++)
-		buf_addf(&b, "%s{\"partition\":%d,\"first_offset\":%lld,\"end_offset\":%lld}", i ? "," : "", partitions[i].id,
-			(long long)partitions[i].low_watermark, (long long)partitions[i].high_watermark);
+		buf_addf(&b, "%s{\"partition\":%d,\"first_offset\":%lld,\"end_offset\":%lld}", i ? "," : "",
+			partitions[i].id, (long long)partitions[i].low_watermark,
+			(long long)partitions[i].high_watermark);
 	buf_adds(&b, "]}\n");
 	command_write(r, b.data, b.len);
 	buf_release(&b);
 }
 
-static void describe_table(const struct command_run *r, const struct api_topic *t, const struct api_partition *partitions,
-	size_t count)
+static void describe_table(const struct command_run *r, const struct api_topic *t,
+	const struct api_partition *partitions, size_t count)
 {
 	struct output *out;
 	struct buf b = BUF_INIT(1 << 20);
@@ -201,7 +206,8 @@ static int run_describe(struct command_run *r)
 	struct api *api = client_open(r->globals, &e);
 	int status = EXIT_DONE;
 
-	if (!api || api_topic(api, r->argv[0], &m, &topic, &e) || api_partitions(api, r->argv[0], &m, &partitions, &count, &e))
+	if (!api || api_topic(api, r->argv[0], &m, &topic, &e) ||
+		api_partitions(api, r->argv[0], &m, &partitions, &count, &e))
 		status = command_fail(r, &e);
 	else if (r->globals->output == OUTPUT_JSON || r->globals->output == OUTPUT_NDJSON)
 		describe_json(r, &topic, partitions, count);
@@ -219,10 +225,12 @@ struct alter {
 	struct option_list config;
 };
 static const struct option alter_options[] = {
-	{.type = OPTION_INT, .letter = 'p', .name = "partitions", .argument = "N", .offset = offsetof(struct alter, partitions),
+	{.type = OPTION_INT, .letter = 'p', .name = "partitions", .argument = "N",
+		.offset = offsetof(struct alter, partitions),
 		.min = 1, .max = 1000000, .text = "Raise the number of partitions to N",
 		.more = "Records with a key may go to another partition than before."},
-	{.type = OPTION_LIST, .letter = 'C', .name = "config", .argument = "KEY=VALUE", .offset = offsetof(struct alter, config),
+	{.type = OPTION_LIST, .letter = 'C', .name = "config", .argument = "KEY=VALUE",
+		.offset = offsetof(struct alter, config),
 		.text = "Set a setting of the topic; an empty VALUE takes it back to its default",
 		.more = "May be given several times."},
 	{.type = OPTION_END},
@@ -239,7 +247,8 @@ static int run_alter(struct command_run *r)
 
 	if (!v->partitions && !v->config.count)
 		err_set(&e, ERR_USAGE, "nothing to change: give --partitions or -C");
-	if (e.code || read_settings(&v->config, true, &m, &settings, &e) || !(api = client_open(r->globals, &e)) ||
+	if (e.code || read_settings(&v->config, true, &m, &settings, &e) ||
+		!(api = client_open(r->globals, &e)) ||
 		api_topic_alter(api, r->argv[0], v->partitions, settings, (size_t)v->config.count, &e))
 		status = command_fail(r, &e);
 	api_free(api);
@@ -300,20 +309,29 @@ static int run_delete(struct command_run *r)
 }
 
 static const struct command topic_subcommands[] = {
-	{.name = "create", .summary = "Create a topic", .operands = "NAME", .min_operands = 1, .max_operands = 1,
-		.options = create_options, .values_size = sizeof(struct create), .defaults = create_defaults, .run = run_create},
-	{.name = "list", .summary = "List the topics, or those that match a pattern", .operands = "[PATTERN]", .complete = "topic",
+	{.name = "create", .summary = "Create a topic", .operands = "NAME", .min_operands = 1,
+		.max_operands = 1,
+		.options = create_options, .values_size = sizeof(struct create), .defaults = create_defaults,
+		.run = run_create},
+	{.name = "list", .summary = "List the topics, or those that match a pattern", .operands = "[PATTERN]",
+		.complete = "topic",
 		.max_operands = 1, .run = run_list},
-	{.name = "describe", .summary = "Show a topic with its settings and partitions", .operands = "NAME", .complete = "topic",
+	{.name = "describe", .summary = "Show a topic with its settings and partitions", .operands = "NAME",
+		.complete = "topic",
 		.min_operands = 1, .max_operands = 1, .run = run_describe},
-	{.name = "alter", .summary = "Change settings of a topic, or add partitions", .operands = "NAME", .complete = "topic",
-		.min_operands = 1, .max_operands = 1, .options = alter_options, .values_size = sizeof(struct alter), .run = run_alter},
-	{.name = "delete", .summary = "Delete topics with all their records", .operands = "NAME...", .complete = "topic",
-		.min_operands = 1, .max_operands = -1, .options = delete_options, .values_size = sizeof(struct delete),
+	{.name = "alter", .summary = "Change settings of a topic, or add partitions", .operands = "NAME",
+		.complete = "topic",
+		.min_operands = 1, .max_operands = 1, .options = alter_options,
+		.values_size = sizeof(struct alter), .run = run_alter},
+	{.name = "delete", .summary = "Delete topics with all their records", .operands = "NAME...",
+		.complete = "topic",
+		.min_operands = 1, .max_operands = -1, .options = delete_options,
+		.values_size = sizeof(struct delete),
 		.run = run_delete},
 	{.name = NULL},
 };
-static const struct command topic_command = {.name = "topic", .summary = "Create, list, describe, alter and delete topics",
+static const struct command topic_command = {.name = "topic",
+	.summary = "Create, list, describe, alter and delete topics",
 	.subcommands = topic_subcommands};
 
 int main(int argc, char **argv)

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A format is a list of parts: literals and variables. It can be inverted when the end of each variable part can be found:
- *  - raw key or value: its length (%K, %V) stands before it, or a literal stands right after it, and the data does not hold it;
- *  - numbers, names, hex, base64: what may follow begins with a character that they cannot contain ("what may follow" the last part is
- *    the first part, of the next record);
+ * A format is a list of parts: literals and variables. It can be inverted when the end of each variable part
+ * can be found:
+ *  - raw key or value: its length (%K, %V) stands before it, or a literal stands right after it, and the data
+ * does not hold it;
+ *  - numbers, names, hex, base64: what may follow begins with a character that they cannot contain ("what may
+ * follow" the last part is the first part, of the next record);
  *  - {json} and %h: end themselves.
- * A literal that ends a raw part is looked for in every other such part too while reading: data that holds it is ambiguous
- * and refused. {hex} and {base64} print null as "-", so that it is not taken for empty; raw parts print nothing for null.
+ * A literal that ends a raw part is looked for in every other such part too while reading: data that holds it
+ * is ambiguous and refused. {hex} and {base64} print null as "-", so that it is not taken for empty; raw
+ * parts print nothing for null.
  */
 #include "libsh/format/format_string.h"
 
@@ -84,7 +87,8 @@ static const char *parse_escape(struct format_string *f, const char *text, struc
 	if (found)
 		return add_literal(f, into[found - from], e) ? NULL : text + 1;
 	if (*text == 'x' && hex_digit(text[1]) >= 0 && hex_digit(text[2]) >= 0)
-		return add_literal(f, (char)(hex_digit(text[1]) << 4 | hex_digit(text[2])), e) ? NULL : text + 3;
+		return add_literal(f, (char)(hex_digit(text[1]) << 4 | hex_digit(text[2])), e) ? NULL
+											       : text + 3;
 	err_set(e, ERR_USAGE, "unknown escape \"\\%.1s\" in the format", text);
 	err_hint(e, "there are \\n \\t \\r \\0 \\xNN and \\\\");
 	return NULL;
@@ -102,13 +106,15 @@ static const char *parse_modifier(struct part *p, const char *text, struct err *
 	size_t len = strcspn(text, "}");
 
 	for (int m = HEX; m <= RFC3339; m++)
-		if (text[len] == '}' && strlen(modifier_names[m]) == len && !memcmp(text, modifier_names[m], len) &&
+		if (text[len] == '}' && strlen(modifier_names[m]) == len &&
+			!memcmp(text, modifier_names[m], len) &&
 			modifier_fits(p->variable, (enum modifier)m)) {
 			p->modifier = (enum modifier)m;
 			return text + len + 1;
 		}
 	err_set(e, ERR_USAGE, "%%%c has no modifier {%.*s}", p->variable, (int)(len > 40 ? 40 : len), text);
-	err_hint(e, "there are %%k and %%v with {hex}, {base64}, {json}, and %%T{rfc3339}; a plain brace is \\x7b");
+	err_hint(e, "there are %%k and %%v with {hex}, {base64}, {json}, and %%T{rfc3339}; a plain brace is "
+		    "\\x7b");
 	return NULL;
 }
 
@@ -179,8 +185,8 @@ static void write_number(struct buf *out, int64_t value)
 	buf_addf(out, "%lld", (long long)value);
 }
 
-static int write_part(const struct part *p, struct buf *out, const char *topic, int32_t partition, const struct record *r,
-	struct err *e)
+static int write_part(const struct part *p, struct buf *out, const char *topic, int32_t partition,
+	const struct record *r, struct err *e)
 {
 	char date[CLOCK_RFC3339_BYTES];
 
@@ -232,7 +238,8 @@ int format_string_write(const struct format_string *f, struct buf *out, const ch
 		return 0;
 	buf_truncate(out, before);
 	out->overflow = was_full;
-	return err_set(e, ERR_TOO_LARGE, "record %lld formatted is larger than %zu bytes", (long long)r->offset, out->max);
+	return err_set(e, ERR_TOO_LARGE, "record %lld formatted is larger than %zu bytes",
+		(long long)r->offset, out->max);
 }
 
 /* ---- can it be inverted? ---- */
@@ -317,17 +324,24 @@ static int check_part(const struct format_string *f, int i, struct err *e)
 		return 0;
 	part_name(p, name);
 	if (find_variable(f, p->variable) < i)
-		return err_set(e, ERR_USAGE, "the format cannot be read back: %s appears a second time", name);
-	if ((p->variable == 'K' && find_variable(f, 'k') < 0) || (p->variable == 'V' && find_variable(f, 'v') < 0))
-		return err_set(e, ERR_USAGE, "the format cannot be read back: %s is a length, but %%%c is missing", name,
+		return err_set(
+			e, ERR_USAGE, "the format cannot be read back: %s appears a second time", name);
+	if ((p->variable == 'K' && find_variable(f, 'k') < 0) ||
+		(p->variable == 'V' && find_variable(f, 'v') < 0))
+		return err_set(e, ERR_USAGE,
+			"the format cannot be read back: %s is a length, but %%%c is missing", name,
 			p->variable | 0x20);
 	if (alphabet(p) && runs_into_next(f, i)) {
-		err_set(e, ERR_USAGE, "the format cannot be read back: nothing shows where part %d, %s, ends", i + 1, name);
+		err_set(e, ERR_USAGE, "the format cannot be read back: nothing shows where part %d, %s, ends",
+			i + 1, name);
 		return err_hint(e, "put a delimiter such as a space or \\n behind it");
 	}
 	if (is_raw(p) && !length_is_known(f, i) && (i + 1 == f->count || f->parts[i + 1].variable)) {
-		err_set(e, ERR_USAGE, "the format cannot be read back: nothing shows where part %d, %s, ends", i + 1, name);
-		return err_hint(e, "put its length (%%%c) before it, a delimiter behind it, or use {json}, {hex} or {base64}",
+		err_set(e, ERR_USAGE, "the format cannot be read back: nothing shows where part %d, %s, ends",
+			i + 1, name);
+		return err_hint(e,
+			"put its length (%%%c) before it, a delimiter behind it, or use {json}, {hex} or "
+			"{base64}",
 			p->variable - 0x20);
 	}
 	return 0;
@@ -363,7 +377,8 @@ static int misfit(struct reading *rd, int i, const char *what)
 {
 	char name[32];
 
-	return err_set(rd->e, ERR_BAD_DATA, "part %d of the format, %s: %s", i + 1, part_name(&rd->format->parts[i], name), what);
+	return err_set(rd->e, ERR_BAD_DATA, "part %d of the format, %s: %s", i + 1,
+		part_name(&rd->format->parts[i], name), what);
 }
 
 static int read_literal(struct reading *rd, int i)
@@ -379,7 +394,8 @@ static int read_literal(struct reading *rd, int i)
 	return 0;
 }
 
-/* The run of characters of the part's alphabet. It is complete when another character or the end of all input follows. */
+/* The run of characters of the part's alphabet. It is complete when another character or the end of all input
+ * follows. */
 static int read_token(struct reading *rd, int i, struct bytes *token)
 {
 	const char *letters = alphabet(&rd->format->parts[i]), *start = rd->at, *p = start;
@@ -422,7 +438,8 @@ static int read_date(struct reading *rd, int i, int64_t *out)
 		return misfit(rd, i, "expected a date");
 	memcpy(text, token.data, token.len);
 	text[token.len] = '\0';
-	if (text_parse_int(text, INT64_MIN, INT64_MAX, "date", out, NULL) && clock_parse_rfc3339(text, out, NULL))
+	if (text_parse_int(text, INT64_MIN, INT64_MAX, "date", out, NULL) &&
+		clock_parse_rfc3339(text, out, NULL))
 		return misfit(rd, i, "expected a date");
 	return 0;
 }
@@ -449,7 +466,8 @@ static int read_encoded(struct reading *rd, int i, struct bytes *out)
 		buf_release(&decoded);
 		return misfit(rd, i, hex ? "malformed hex" : "malformed base64");
 	}
-	*out = (struct bytes){decoded.len ? arena_dup(rd->arena, decoded.data, decoded.len) : nothing, decoded.len};
+	*out = (struct bytes){
+		decoded.len ? arena_dup(rd->arena, decoded.data, decoded.len) : nothing, decoded.len};
 	buf_release(&decoded);
 	return 0;
 }
@@ -463,7 +481,8 @@ static int read_json(struct reading *rd, int i, struct bytes *out)
 	if (rd->at < rd->end && (*rd->at == ' ' || *rd->at == '\t' || *rd->at == '\n' || *rd->at == '\r'))
 		return misfit(rd, i, "expected a JSON value");
 	json_scan_init(&s, rd->at, (size_t)(rd->end - rd->at), rd->arena);
-	result = out ? ndjson_read_value(&s, out, &why) : ndjson_read_headers(&s, false, &rd->out->record, &why);
+	result = out ? ndjson_read_value(&s, out, &why)
+		     : ndjson_read_headers(&s, false, &rd->out->record, &why);
 	if (result)
 		return s.incomplete ? MORE : misfit(rd, i, why.text);
 	rd->at = s.at;
@@ -505,8 +524,8 @@ static bool overlaps_itself(const struct part *d)
 }
 
 /*
- * Data "xa" before the delimiter "aa" makes "xaaa", which reads as "x" and then "a". A second match that overlaps the first shows it.
- * 1: so it is, 0: no, MORE: the input ends too early to tell.
+ * Data "xa" before the delimiter "aa" makes "xaaa", which reads as "x" and then "a". A second match that
+ * overlaps the first shows it. 1: so it is, 0: no, MORE: the input ends too early to tell.
  */
 static int second_match(const struct reading *rd, const char *found, const struct part *d)
 {
@@ -549,7 +568,8 @@ static int read_delimited(struct reading *rd, int i, struct bytes *out)
 	if (twice == MORE)
 		return MORE;
 	if (twice || holds_delimiter(rd->format, rd->at, n))
-		return misfit(rd, i, "the data holds a delimiter of the format, so where it ends is ambiguous");
+		return misfit(
+			rd, i, "the data holds a delimiter of the format, so where it ends is ambiguous");
 	*out = (struct bytes){n ? (const uint8_t *)rd->at : nothing, n};
 	rd->at = found;
 	return 0;
@@ -611,8 +631,8 @@ static int check_length(struct reading *rd, int64_t length, struct bytes b, cons
 	return err_set(rd->e, ERR_BAD_DATA, "%s does not agree with the data: %lld", name, (long long)length);
 }
 
-ptrdiff_t format_string_read(const struct format_string *f, const char *data, size_t n, bool last, struct arena *a,
-	struct ndjson_record *out, struct err *e)
+ptrdiff_t format_string_read(const struct format_string *f, const char *data, size_t n, bool last,
+	struct arena *a, struct ndjson_record *out, struct err *e)
 {
 	struct reading rd = {f, data, data + n, last, -2, -2, a, out, e};
 

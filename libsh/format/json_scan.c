@@ -61,7 +61,8 @@ static int take(struct json_scan *s, char c, const char *complaint, struct err *
 
 int json_scan_open(struct json_scan *s, enum json_kind kind, struct err *e)
 {
-	if (take(s, kind == JSON_OBJECT ? '{' : '[', kind == JSON_OBJECT ? "expected an object" : "expected an array", e))
+	if (take(s, kind == JSON_OBJECT ? '{' : '[',
+		    kind == JSON_OBJECT ? "expected an object" : "expected an array", e))
 		return -1;
 	s->first = true;
 	return 0;
@@ -137,7 +138,8 @@ static char *put_utf8(char *to, unsigned code)
 	return to;
 }
 
-/* s->at is behind a backslash; the closing quote is known to exist before `close`. Writes at most 4 bytes for 6 or 12 read. */
+/* s->at is behind a backslash; the closing quote is known to exist before `close`. Writes at most 4 bytes for
+ * 6 or 12 read. */
 static int unescape(struct json_scan *s, const char *close, char **to, struct err *e)
 {
 	static const char from[] = "\"\\/bfnrt", into[] = "\"\\/\b\f\n\r\t";
@@ -153,8 +155,8 @@ static int unescape(struct json_scan *s, const char *close, char **to, struct er
 		return json_scan_error(s, e, "bad escape in a string");
 	s->at += 5;
 	if (code >= 0xd800 && code < 0xdc00) {
-		if (close - s->at < 6 || s->at[0] != '\\' || s->at[1] != 'u' || hex4(s->at + 2, &low) || low < 0xdc00 ||
-			low > 0xdfff)
+		if (close - s->at < 6 || s->at[0] != '\\' || s->at[1] != 'u' || hex4(s->at + 2, &low) ||
+			low < 0xdc00 || low > 0xdfff)
 			return json_scan_error(s, e, "half a surrogate pair in a string");
 		s->at += 6;
 		code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
@@ -279,7 +281,8 @@ int json_scan_int(struct json_scan *s, int64_t *out, struct err *e)
 		return json_scan_error(s, e, "expected a whole number");
 	negative = *s->at == '-';
 	for (p = s->at + negative; p < end; p++) /* downwards, as the negative range is the larger one */
-		if (__builtin_mul_overflow(value, 10, &value) || __builtin_sub_overflow(value, *p - '0', &value))
+		if (__builtin_mul_overflow(value, 10, &value) ||
+			__builtin_sub_overflow(value, *p - '0', &value))
 			return json_scan_error(s, e, "the number is too large");
 	if (!negative && value == INT64_MIN)
 		return json_scan_error(s, e, "the number is too large");
@@ -334,7 +337,8 @@ static int skip_value(struct json_scan *s, int depth, struct err *e)
 			return json_scan_error(s, e, "the JSON text is nested too deeply");
 		if (json_scan_open(s, kind, e))
 			return -1;
-		while ((more = kind == JSON_OBJECT ? json_scan_member(s, &text, e) : json_scan_element(s, e)) > 0)
+		while ((more = kind == JSON_OBJECT ? json_scan_member(s, &text, e)
+						   : json_scan_element(s, e)) > 0)
 			if (skip_value(s, depth + 1, e))
 				return -1;
 		return more;

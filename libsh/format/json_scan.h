@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A scanner over one JSON text (RFC 8259) in memory: the caller walks through it once, asking for what it expects; no tree is
- * built. Strings without escapes point into the text, others into the arena. Strings must be valid UTF-8 without lone
- * surrogates. Errors are ERR_BAD_DATA and name the column.
+ * A scanner over one JSON text (RFC 8259) in memory: the caller walks through it once, asking for what it
+ * expects; no tree is built. Strings without escapes point into the text, others into the arena. Strings must
+ * be valid UTF-8 without lone surrogates. Errors are ERR_BAD_DATA and name the column.
  *
  *	json_scan_init(&s, text, n, &arena);
  *	if (json_scan_open(&s, JSON_OBJECT, e))

@@ -111,7 +111,8 @@ int ndjson_write(struct buf *out, const char *topic, int32_t partition, const st
 	if (out->overflow) {
 		buf_truncate(out, before);
 		out->overflow = was_full;
-		return err_set(e, ERR_TOO_LARGE, "record %lld as JSON is larger than %zu bytes", (long long)r->offset, out->max);
+		return err_set(e, ERR_TOO_LARGE, "record %lld as JSON is larger than %zu bytes",
+			(long long)r->offset, out->max);
 	}
 	return 0;
 }
@@ -143,7 +144,8 @@ static int read_base64(struct json_scan *s, struct bytes *out, struct err *e)
 		buf_release(&decoded);
 		return json_scan_error(s, e, "malformed base64");
 	}
-	*out = (struct bytes){decoded.len ? arena_dup(s->arena, decoded.data, decoded.len) : nothing, decoded.len};
+	*out = (struct bytes){
+		decoded.len ? arena_dup(s->arena, decoded.data, decoded.len) : nothing, decoded.len};
 	buf_release(&decoded);
 	return 0;
 }
@@ -184,7 +186,8 @@ static int read_bytes(struct json_scan *s, bool loose, struct bytes *out, struct
 
 int ndjson_read_value(struct json_scan *s, struct bytes *out, struct err *e)
 {
-	return json_scan_kind(s) == JSON_OBJECT ? read_base64_object(s, out, e) : read_bytes(s, false, out, e);
+	return json_scan_kind(s) == JSON_OBJECT ? read_base64_object(s, out, e)
+						: read_bytes(s, false, out, e);
 }
 
 static int read_header_value(struct json_scan *s, bool loose, struct bytes *out, struct err *e)
@@ -208,7 +211,8 @@ static int read_pair(struct json_scan *s, bool loose, struct buf *headers, struc
 
 	if (json_scan_open(s, JSON_ARRAY, e) || json_scan_element(s, e) < 0)
 		return -1;
-	if (json_scan_kind(s) == JSON_OBJECT ? read_base64_object(s, &name, e) : json_scan_string(s, &name, e))
+	if (json_scan_kind(s) == JSON_OBJECT ? read_base64_object(s, &name, e)
+					     : json_scan_string(s, &name, e))
 		return -1;
 	if (!name.data)
 		return json_scan_error(s, e, "a header has no name");
@@ -233,7 +237,8 @@ static int read_pair(struct json_scan *s, bool loose, struct buf *headers, struc
 	}
 }
 
-static int read_header_entries(struct json_scan *s, bool loose, struct buf *headers, int32_t *count, struct err *e)
+static int read_header_entries(
+	struct json_scan *s, bool loose, struct buf *headers, int32_t *count, struct err *e)
 {
 	struct bytes name, value;
 	int more;
@@ -274,7 +279,8 @@ int ndjson_read_headers(struct json_scan *s, bool loose, struct record *r, struc
 }
 
 /* An integer between min and max, or null: then *given stays false. */
-static int read_number(struct json_scan *s, int64_t min, int64_t max, int64_t *out, bool *given, struct err *e)
+static int read_number(
+	struct json_scan *s, int64_t min, int64_t max, int64_t *out, bool *given, struct err *e)
 {
 	if (json_scan_kind(s) == JSON_NULL)
 		return json_scan_null(s, e);
@@ -301,13 +307,22 @@ static int read_member(struct reading *rd, const struct bytes *name, struct err 
 	bool given = false;
 
 	if (JSON_IS(name, "value"))
-		return once(s, &rd->has_value, "the value is given twice", e) || read_bytes(s, rd->loose, &r->value, e) ? -1 : 0;
+		return once(s, &rd->has_value, "the value is given twice", e) ||
+				       read_bytes(s, rd->loose, &r->value, e)
+			       ? -1
+			       : 0;
 	if (JSON_IS(name, "key"))
-		return once(s, &rd->has_key, "the key is given twice", e) || read_bytes(s, rd->loose, &r->key, e) ? -1 : 0;
+		return once(s, &rd->has_key, "the key is given twice", e) ||
+				       read_bytes(s, rd->loose, &r->key, e)
+			       ? -1
+			       : 0;
 	if (JSON_IS(name, "value_base64"))
-		return once(s, &rd->has_value, "the value is given twice", e) || read_base64(s, &r->value, e) ? -1 : 0;
+		return once(s, &rd->has_value, "the value is given twice", e) || read_base64(s, &r->value, e)
+			       ? -1
+			       : 0;
 	if (JSON_IS(name, "key_base64"))
-		return once(s, &rd->has_key, "the key is given twice", e) || read_base64(s, &r->key, e) ? -1 : 0;
+		return once(s, &rd->has_key, "the key is given twice", e) || read_base64(s, &r->key, e) ? -1
+													: 0;
 	if (JSON_IS(name, "headers"))
 		return once(s, &rd->has_headers, "the headers are given twice", e) ||
 			ndjson_read_headers(s, rd->loose, r, e) ? -1 : 0;
@@ -326,7 +341,8 @@ static int read_member(struct reading *rd, const struct bytes *name, struct err 
 	return json_scan_skip(s, NULL, e);
 }
 
-int ndjson_read(const char *line, size_t n, bool loose, struct arena *a, struct ndjson_record *out, struct err *e)
+int ndjson_read(
+	const char *line, size_t n, bool loose, struct arena *a, struct ndjson_record *out, struct err *e)
 {
 	struct reading rd = {.loose = loose, .out = out};
 	struct bytes name;

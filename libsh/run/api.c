@@ -63,11 +63,16 @@ static const char *topic_path(struct arena *m, const char *topic, const char *re
 }
 
 /* Sends body (may be NULL) as JSON; *root is the answer's JSON, NULL when it has no body. */
-static int call(struct api *a, const char *method, const char *path, json_t *body, json_t **root, struct err *e)
+static int call(
+	struct api *a, const char *method, const char *path, json_t *body, json_t **root, struct err *e)
 {
 	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-	struct http_call_request q = {.method = method, .path = path, .timeout_ms = a->timeout_ms, .body = text,
-		.body_bytes = text ? strlen(text) : 0, .content_type = text ? "application/json" : NULL,
+	struct http_call_request q = {.method = method,
+		.path = path,
+		.timeout_ms = a->timeout_ms,
+		.body = text,
+		.body_bytes = text ? strlen(text) : 0,
+		.content_type = text ? "application/json" : NULL,
 		.reads_only = !strcmp(method, "GET")};
 	struct http_call_answer answer;
 	json_error_t why;
@@ -78,7 +83,8 @@ static int call(struct api *a, const char *method, const char *path, json_t *bod
 	if (!result && root) {
 		*root = json_loadb(answer.body.data ? answer.body.data : "", answer.body.len, 0, &why);
 		if (!*root) {
-			result = err_set(e, ERR_INTERNAL, "%s%s does not answer in JSON: %s", http_client_url(a->http), path, why.text);
+			result = err_set(e, ERR_INTERNAL, "%s%s does not answer in JSON: %s",
+				http_client_url(a->http), path, why.text);
 			err_hint(e, "is it a StreamHouse server?");
 		}
 	}
@@ -89,7 +95,8 @@ static int call(struct api *a, const char *method, const char *path, json_t *bod
 
 static int not_as_expected(struct api *a, const char *what, struct err *e)
 {
-	return err_set(e, ERR_INTERNAL, "the answer of %s is not %s as this version knows it", http_client_url(a->http), what);
+	return err_set(e, ERR_INTERNAL, "the answer of %s is not %s as this version knows it",
+		http_client_url(a->http), what);
 }
 
 static int64_t number(const json_t *object, const char *name, int64_t otherwise)
@@ -130,13 +137,14 @@ static int read_topic(struct api *a, json_t *root, struct arena *m, struct api_t
 	*t = (struct api_topic){.name = string(root, "name", m), .created_at = string(root, "created_at", m),
 		.partition_count = (int32_t)number(root, "partition_count", 0),
 		.replication_factor = number(root, "replication_factor", 1),
-		.retention_ms = number(root, "retention_ms", -1), .message_count = number(root, "message_count", -1),
+		.retention_ms = number(root, "retention_ms", -1),
+		.message_count = number(root, "message_count", -1),
 		.size_bytes = number(root, "size_bytes", -1)};
 	if (!t->name || t->partition_count < 1)
 		return not_as_expected(a, "a topic", e);
 	settings = arena_alloc(m, sizeof(*settings) * (json_object_size(config) + 1));
-	json_object_foreach(config, key, value)
-		settings[t->config_count++] = (struct api_setting){arena_strdup(m, key), value_text(value, m)};
+	json_object_foreach(config, key, value) settings[t->config_count++] =
+		(struct api_setting){arena_strdup(m, key), value_text(value, m)};
 	t->config = settings;
 	return 0;
 }
@@ -181,15 +189,16 @@ static json_t *config_object(const struct api_setting *config, size_t count)
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < count; i++)
-		json_object_set_new(object, config[i].key, config[i].value ? json_string(config[i].value) : json_null());
+		json_object_set_new(
+			object, config[i].key, config[i].value ? json_string(config[i].value) : json_null());
 	return object;
 }
 
-int api_topic_create(struct api *a, const char *name, int64_t partitions, const struct api_setting *config, size_t config_count,
-	struct err *e)
+int api_topic_create(struct api *a, const char *name, int64_t partitions, const struct api_setting *config,
+	size_t config_count, struct err *e)
 {
-	json_t *body = json_pack("{s:s, s:I, s:o}", "name", name, "partitions", (json_int_t)partitions, "config",
-		config_object(config, config_count));
+	json_t *body = json_pack("{s:s, s:I, s:o}", "name", name, "partitions", (json_int_t)partitions,
+		"config", config_object(config, config_count));
 	int result;
 
 	if (!body)
@@ -199,8 +208,8 @@ int api_topic_create(struct api *a, const char *name, int64_t partitions, const 
 	return result;
 }
 
-int api_topic_alter(struct api *a, const char *name, int64_t partitions, const struct api_setting *config, size_t config_count,
-	struct err *e)
+int api_topic_alter(struct api *a, const char *name, int64_t partitions, const struct api_setting *config,
+	size_t config_count, struct err *e)
 {
 	struct arena m = ARENA_INIT;
 	json_t *body = json_object();
@@ -225,8 +234,8 @@ int api_topic_delete(struct api *a, const char *name, struct err *e)
 	return result;
 }
 
-int api_partitions(struct api *a, const char *topic, struct arena *m, struct api_partition **partitions, size_t *count,
-	struct err *e)
+int api_partitions(struct api *a, const char *topic, struct arena *m, struct api_partition **partitions,
+	size_t *count, struct err *e)
 {
 	json_t *root, *item;
 	size_t i;
@@ -239,8 +248,9 @@ int api_partitions(struct api *a, const char *topic, struct arena *m, struct api
 		struct api_partition *p = &(*partitions)[i];
 		const json_t *leader = json_object_get(item, "leader_agent_id");
 
-		*p = (struct api_partition){(int32_t)number(item, "partition_id", -1), number(item, "low_watermark", -1),
-			number(item, "high_watermark", -1), leader && !json_is_null(leader) ? value_text(leader, m) : NULL};
+		*p = (struct api_partition){(int32_t)number(item, "partition_id", -1),
+			number(item, "low_watermark", -1), number(item, "high_watermark", -1),
+			leader && !json_is_null(leader) ? value_text(leader, m) : NULL};
 		if (p->id < 0 || p->low_watermark < 0 || p->high_watermark < p->low_watermark)
 			*count = 0;
 	}
@@ -250,7 +260,8 @@ int api_partitions(struct api *a, const char *topic, struct arena *m, struct api
 
 int api_status(struct api *a, struct arena *m, const char **json, struct err *e)
 {
-	struct http_call_request q = {.method = "GET", .path = "/api/v1/status", .timeout_ms = a->timeout_ms, .reads_only = true};
+	struct http_call_request q = {
+		.method = "GET", .path = "/api/v1/status", .timeout_ms = a->timeout_ms, .reads_only = true};
 	struct http_call_answer answer;
 	int result = http_client_do(a->http, &q, &answer, e);
 
@@ -280,18 +291,23 @@ static void read_ack(const struct http_call_answer *answer, int32_t partition, s
 	json_decref(root);
 }
 
-int api_produce(struct api *a, const char *topic, int32_t partition, const char *durability, const void *batches, size_t n,
-	struct api_ack *ack, struct err *e)
+int api_produce(struct api *a, const char *topic, int32_t partition, const char *durability,
+	const void *batches, size_t n, struct api_ack *ack, struct err *e)
 {
 	struct arena m = ARENA_INIT;
 	char *query = durability ? mem_printf("/records?partition=%d&durability=%s", partition, durability) :
 				   mem_printf("/records?partition=%d", partition);
-	struct http_call_request q = {.method = "POST", .path = topic_path(&m, topic, query), .content_type = API_BATCH_TYPE,
-		.body = batches, .body_bytes = n, .timeout_ms = a->timeout_ms};
+	struct http_call_request q = {.method = "POST",
+		.path = topic_path(&m, topic, query),
+		.content_type = API_BATCH_TYPE,
+		.body = batches,
+		.body_bytes = n,
+		.timeout_ms = a->timeout_ms};
 	struct http_call_answer answer;
 	int result = http_client_do(a->http, &q, &answer, e);
 
-	*ack = (struct api_ack){.first_offset = -1, .last_offset = -1, .retry_after_ms = answer.retry_after_ms};
+	*ack = (struct api_ack){
+		.first_offset = -1, .last_offset = -1, .retry_after_ms = answer.retry_after_ms};
 	read_ack(&answer, partition, ack);
 	buf_release(&answer.body);
 	arena_release(&m);
@@ -318,10 +334,12 @@ const char *api_fetch_path(const struct api_fetch *f, struct arena *m)
 	return path;
 }
 
-int api_seek(struct api *a, const char *topic, int32_t partition, int64_t timestamp_ms, int64_t *offset, struct err *e)
+int api_seek(struct api *a, const char *topic, int32_t partition, int64_t timestamp_ms, int64_t *offset,
+	struct err *e)
 {
 	struct arena m = ARENA_INIT;
-	char *rest = mem_printf("/partitions/%d/records?timestamp=%lld&max_records=1", partition, (long long)timestamp_ms);
+	char *rest = mem_printf(
+		"/partitions/%d/records?timestamp=%lld&max_records=1", partition, (long long)timestamp_ms);
 	json_t *root;
 	int result = call(a, "GET", topic_path(&m, topic, rest), NULL, &root, e);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The HTTP API of shd as typed calls. Results live in the arena that is passed. Errors are those of http_client.h. One struct api
- * belongs to one thread.
+ * The HTTP API of shd as typed calls. Results live in the arena that is passed. Errors are those of
+ * http_client.h. One struct api belongs to one thread.
  */
 #ifndef SH_RUN_API_H
 #define SH_RUN_API_H
@@ -33,27 +33,27 @@ struct api_partition {
 
 int api_topics(struct api *a, struct arena *m, struct api_topic **topics, size_t *count, struct err *e);
 int api_topic(struct api *a, const char *name, struct arena *m, struct api_topic *topic, struct err *e);
-int api_topic_create(struct api *a, const char *name, int64_t partitions, const struct api_setting *config, size_t config_count,
-	struct err *e);
+int api_topic_create(struct api *a, const char *name, int64_t partitions, const struct api_setting *config,
+	size_t config_count, struct err *e);
 /* partitions 0: unchanged. A NULL value takes a setting back to its default. */
-int api_topic_alter(struct api *a, const char *name, int64_t partitions, const struct api_setting *config, size_t config_count,
-	struct err *e);
+int api_topic_alter(struct api *a, const char *name, int64_t partitions, const struct api_setting *config,
+	size_t config_count, struct err *e);
 int api_topic_delete(struct api *a, const char *name, struct err *e);
-int api_partitions(struct api *a, const char *topic, struct arena *m, struct api_partition **partitions, size_t *count,
-	struct err *e);
+int api_partitions(struct api *a, const char *topic, struct arena *m, struct api_partition **partitions,
+	size_t *count, struct err *e);
 /* GET /api/v1/status: the JSON text, NUL-terminated, in the arena. */
 int api_status(struct api *a, struct arena *m, const char **json, struct err *e);
 
 struct api_ack {
 	int64_t records;                   /* acknowledged; also on error, when the server says so */
-	int64_t taken;                     /* the same, or on error more: those between may or may not be stored */
+	int64_t taken; /* the same, or on error more: those between may or may not be stored */
 	int64_t first_offset, last_offset; /* -1 when not told */
 	char durability[16];               /* reached */
 	int64_t retry_after_ms;            /* on error; -1: not told */
 };
 /* Sends record batches, back to back, to one partition. durability NULL: the topic's. */
-int api_produce(struct api *a, const char *topic, int32_t partition, const char *durability, const void *batches, size_t n,
-	struct api_ack *ack, struct err *e);
+int api_produce(struct api *a, const char *topic, int32_t partition, const char *durability,
+	const void *batches, size_t n, struct api_ack *ack, struct err *e);
 
 struct api_fetch {
 	const char *topic;
@@ -68,6 +68,7 @@ struct api_fetch {
 #define API_BATCH_TYPE "application/vnd.streamhouse.batch"
 const char *api_fetch_path(const struct api_fetch *f, struct arena *m);
 /* Offset of the first record at or after the time, or the high watermark when there is none. */
-int api_seek(struct api *a, const char *topic, int32_t partition, int64_t timestamp_ms, int64_t *offset, struct err *e);
+int api_seek(struct api *a, const char *topic, int32_t partition, int64_t timestamp_ms, int64_t *offset,
+	struct err *e);
 
 #endif

@@ -10,9 +10,10 @@
 #include "libsh/base/mem.h"
 
 enum {
-	IDLE_CALLS_MAX = 8,      /* finished handles kept for reuse */
+	IDLE_CALLS_MAX = 8, /* finished handles kept for reuse */
 	CONNECT_TIMEOUT_MS = 5000,
-	IDLE_CONNECTION_S = 20,  /* less than any server waits, so that we do not write into a connection it is closing */
+	IDLE_CONNECTION_S =
+		20, /* less than any server waits, so that we do not write into a connection it is closing */
 	BUFFER_BYTES = 256 << 10,
 	ERROR_BODY_MAX = 64 << 10,
 	RETRY_AFTER_MAX_MS = 3600 * 1000,
@@ -105,10 +106,13 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 		call->request.field(call->request.ctx, line, len);
 	if (len > 9 && !memcmp(line, "HTTP/", 5) && sscanf(line, "HTTP/%*s %d", &status) == 1) {
 		call->answer.status = status; /* of several (100 Continue) the last one counts */
-	} else if (len > 12 && !strncasecmp(line, "retry-after:", 12) && sscanf(line + 12, "%lld", &seconds) == 1) {
+	} else if (len > 12 && !strncasecmp(line, "retry-after:", 12) &&
+		   sscanf(line + 12, "%lld", &seconds) == 1) {
 		if (seconds >= 0)
-			call->answer.retry_after_ms = seconds * 1000 > RETRY_AFTER_MAX_MS || seconds > RETRY_AFTER_MAX_MS ?
-				RETRY_AFTER_MAX_MS : seconds * 1000;
+			call->answer.retry_after_ms =
+				seconds * 1000 > RETRY_AFTER_MAX_MS || seconds > RETRY_AFTER_MAX_MS
+					? RETRY_AFTER_MAX_MS
+					: seconds * 1000;
 	}
 	return len;
 }
@@ -188,7 +192,7 @@ static void set_body(struct http_call *call)
 		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, q->method);
 		if (!strcmp(q->method, "HEAD"))
 			curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-		/* without a body there is no rewind to refuse, so such a request gets a connection of its own */
+		/* without a body there is no rewind to refuse, so it gets a connection of its own */
 		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, q->reads_only ? 0L : 1L);
 		return;
 	}
@@ -247,7 +251,8 @@ static void set_options(struct http_call *call)
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->fields);
 }
 
-struct http_call *http_client_start(struct http_client *c, const struct http_call_request *q, http_call_done_fn *done, void *ctx)
+struct http_call *http_client_start(
+	struct http_client *c, const struct http_call_request *q, http_call_done_fn *done, void *ctx)
 {
 	struct http_call *call = list_first(&c->idle, struct http_call, node);
 
@@ -339,7 +344,8 @@ static enum err_code code_of_status(int status)
 static void error_of_answer(const struct http_call *call, struct err *e)
 {
 	const struct http_call_answer *a = &call->answer;
-	json_t *root = json_loadb(a->body.data ? a->body.data : "", a->body.len, 0, NULL), *error = json_object_get(root, "error");
+	json_t *root = json_loadb(a->body.data ? a->body.data : "", a->body.len, 0, NULL),
+	       *error = json_object_get(root, "error");
 	const char *name = json_string_value(json_object_get(error, "code"));
 	const char *message = json_string_value(json_object_get(error, "message"));
 	const char *hint = json_string_value(json_object_get(error, "hint"));
@@ -350,7 +356,8 @@ static void error_of_answer(const struct http_call *call, struct err *e)
 	if (message)
 		err_set(e, code, "%s", message);
 	else
-		err_set(e, code, "%s %s: the server answered with status %d", call->request.method, call->request.path, a->status);
+		err_set(e, code, "%s %s: the server answered with status %d", call->request.method,
+			call->request.path, a->status);
 	if (hint)
 		err_hint(e, "%s", hint);
 	json_decref(root);
@@ -363,21 +370,23 @@ static void error_of_transport(const struct http_call *call, CURLcode result, st
 	bool timed_out = result == CURLE_OPERATION_TIMEDOUT;
 	long connected = 0;
 
-	curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &connected); /* bytes of request heads that left */
+	curl_easy_getinfo(
+		call->easy, CURLINFO_REQUEST_SIZE, &connected); /* bytes of request heads that left */
 	if (call->overflow) {
-		err_set(e, ERR_TOO_LARGE, "the answer to %s is larger than %d MiB", call->request.path, HTTP_CLIENT_BODY_MAX >> 20);
+		err_set(e, ERR_TOO_LARGE, "the answer to %s is larger than %d MiB", call->request.path,
+			HTTP_CLIENT_BODY_MAX >> 20);
 	} else if (call->ended_by_caller) {
 		err_set(e, ERR_PARTIAL, "%s was ended before its end", call->request.path);
 	} else if (!connected && !call->body_sent && !call->answer.status) {
 		err_set(e, ERR_CONNECT, "the server %s cannot be reached: %s", url, why);
 		err_hint(e, "is shd running? -s or STREAMCTL_SERVER says where");
 	} else if (!call->request.reads_only) {
-		err_set(e, ERR_OUTCOME_UNKNOWN, "%s %s was sent to %s, but no full answer came: %s", call->request.method,
-			call->request.path, url, why);
+		err_set(e, ERR_OUTCOME_UNKNOWN, "%s %s was sent to %s, but no full answer came: %s",
+			call->request.method, call->request.path, url, why);
 		err_hint(e, "it may have been done or not");
 	} else {
-		err_set(e, timed_out ? ERR_REQUEST_TIMEOUT : ERR_UNAVAILABLE, "no full answer to %s from %s: %s",
-			call->request.path, url, why);
+		err_set(e, timed_out ? ERR_REQUEST_TIMEOUT : ERR_UNAVAILABLE,
+			"no full answer to %s from %s: %s", call->request.path, url, why);
 	}
 }
 
@@ -452,7 +461,8 @@ static void on_done(void *ctx, struct http_call_answer *answer, const struct err
 	w->done = true;
 }
 
-int http_client_do(struct http_client *c, const struct http_call_request *q, struct http_call_answer *answer, struct err *e)
+int http_client_do(struct http_client *c, const struct http_call_request *q, struct http_call_answer *answer,
+	struct err *e)
 {
 	struct waiting w = {.answer = answer};
 

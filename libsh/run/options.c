@@ -68,7 +68,8 @@ static int store(const struct found *f, const char *label, const char *value, st
 		break;
 	case OPTION_SIZE:
 		result = text_parse_size(value, target, e);
-		if (!result && o->min != o->max && (*(int64_t *)target < o->min || *(int64_t *)target > o->max))
+		if (!result && o->min != o->max &&
+			(*(int64_t *)target < o->min || *(int64_t *)target > o->max))
 			return err_set(e, ERR_USAGE, "%s: %s is outside %lld to %lld bytes", label, value,
 				(long long)o->min, (long long)o->max);
 		break;
@@ -102,7 +103,8 @@ static bool find_letter(const struct option_set *sets, int set_count, char lette
 	return false;
 }
 
-static bool find_name(const struct option_set *sets, int set_count, const char *name, size_t len, struct found *f)
+static bool find_name(
+	const struct option_set *sets, int set_count, const char *name, size_t len, struct found *f)
 {
 	for (int s = 0; s < set_count; s++)
 		for (const struct option *o = sets[s].table; o && o->type != OPTION_END; o++)
@@ -114,7 +116,8 @@ static bool find_name(const struct option_set *sets, int set_count, const char *
 }
 
 /* argv[*i] is "--name" or "--name=value". */
-static int parse_long(const struct option_set *sets, int set_count, int argc, char **argv, int *i, struct err *e)
+static int parse_long(
+	const struct option_set *sets, int set_count, int argc, char **argv, int *i, struct err *e)
 {
 	const char *word = argv[*i];
 	size_t len = strcspn(word + 2, "=");
@@ -136,7 +139,8 @@ static int parse_long(const struct option_set *sets, int set_count, int argc, ch
 }
 
 /* argv[*i] is "-abc" or "-nVALUE". */
-static int parse_short(const struct option_set *sets, int set_count, int argc, char **argv, int *i, struct err *e)
+static int parse_short(
+	const struct option_set *sets, int set_count, int argc, char **argv, int *i, struct err *e)
 {
 	for (const char *c = argv[*i] + 1; *c; c++) {
 		char label[3] = {'-', *c, '\0'};
@@ -284,7 +288,10 @@ void options_tsv(const struct option *table, struct buf *out)
 		char letter[2] = {o->letter, '\0'};
 
 		buf_addf(out, "option\t%s\t%s\t%s\t%s\t%s\n", letter, o->name ? o->name : "",
-			o->argument ? o->argument : "", o->choices ? o->choices : o->complete ? o->complete : "",
+			o->argument ? o->argument : "",
+			o->choices    ? o->choices
+			: o->complete ? o->complete
+				      : "",
 			o->text);
 	}
 }

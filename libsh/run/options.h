@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Options of a program from one table: it parses the command line, prints --help, and feeds the shell completions and
- * the OPTIONS part of the man page. Long options are written in full; "--" ends options; "-" is an operand;
- * operands and options may be mixed. An option's argument is the next word, whatever it begins with.
+ * Options of a program from one table: it parses the command line, prints --help, and feeds the shell
+ * completions and the OPTIONS part of the man page. Long options are written in full; "--" ends options; "-"
+ * is an operand; operands and options may be mixed. An option's argument is the next word, whatever it begins
+ * with.
  *
- * A table is a static array that ends with OPTION_END. `offset` says where in the caller's struct of values the result goes,
- * as the type tells; values not given are left as they were, so defaults are set before parsing.
+ * A table is a static array that ends with OPTION_END. `offset` says where in the caller's struct of values
+ * the result goes, as the type tells; values not given are left as they were, so defaults are set before
+ * parsing.
  */
 #ifndef SH_RUN_OPTIONS_H
 #define SH_RUN_OPTIONS_H
@@ -35,7 +37,7 @@ struct option {
 	const char *text;      /* one line for --help and completions; no full stop */
 	const char *more;      /* further sentences for the man page, plain text; may be NULL */
 	const char *choices;   /* "a|b|c" */
-	const char *complete;  /* what the argument is, for completions: "topic", "file", "directory", or NULL */
+	const char *complete;  /* what completions offer: "topic", "file", "directory", "a|b|c", or NULL */
 	int64_t min, max;
 	bool optional;         /* OPTION_STRING: --name or --name=VALUE; without a value it is "" */
 };
@@ -54,8 +56,8 @@ struct option_set {
 };
 
 /*
- * Parse argv[1..]; operands are moved to the front, in order: argv[0..*operand_count). With stop_at_operand the first operand ends the
- * options (for a dispatcher). ERR_USAGE names the word at fault.
+ * Parse argv[1..]; operands are moved to the front, in order: argv[0..*operand_count). With stop_at_operand
+ * the first operand ends the options (for a dispatcher). ERR_USAGE names the word at fault.
  */
 int options_parse(const struct option_set *sets, int set_count, int argc, char **argv, bool stop_at_operand,
 	int *operand_count, struct err *e);

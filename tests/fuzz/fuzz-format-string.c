@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Input: a format, a NUL, then data. What is read by an invertible format and written again reads the same; the text itself may differ, as
- * numbers have several spellings.
+ * Input: a format, a NUL, then data. What is read by an invertible format and written again reads the same;
+ * the text itself may differ, as numbers have several spellings.
  */
 #include <assert.h>
 #include "libsh/format/format_string.h"
@@ -25,10 +25,12 @@ static void read_and_write(const struct format_string *f, const char *data, size
 	if (used > 0) {
 		char *topic = mem_strndup(r.topic.len ? (const char *)r.topic.data : "", r.topic.len);
 
-		assert(!format_string_write(f, &out, topic, r.partition < 0 ? 0 : r.partition, &r.record, &e));
+		assert(!format_string_write(
+			f, &out, topic, r.partition < 0 ? 0 : r.partition, &r.record, &e));
 		assert(format_string_read(f, out.data, out.len, true, &a, &again, &e) == (ptrdiff_t)out.len);
 		assert(same(r.record.key, again.record.key) && same(r.record.value, again.record.value));
-		assert(r.record.header_count == again.record.header_count && same(r.record.headers, again.record.headers));
+		assert(r.record.header_count == again.record.header_count &&
+			same(r.record.headers, again.record.headers));
 		mem_free(topic);
 	}
 	buf_release(&out);

@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		assert(!ndjson_write(&line, NULL, r.partition < 0 ? 0 : r.partition, &r.record, &e));
 		assert(!ndjson_read(line.data, line.len, false, &a, &again, &e));
 		assert(same(r.record.key, again.record.key) && same(r.record.value, again.record.value));
-		assert(r.record.header_count == again.record.header_count && same(r.record.headers, again.record.headers));
+		assert(r.record.header_count == again.record.header_count &&
+			same(r.record.headers, again.record.headers));
 	}
 	buf_release(&line);
 	arena_release(&a);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random records for property tests: binary keys, null and empty values, newlines, duplicate and null headers. */
+/* Random records for property tests: binary keys, null and empty values, newlines, duplicate and null
+ * headers. */
 #ifndef SH_TESTS_RANDOM_RECORD_H
 #define SH_TESTS_RANDOM_RECORD_H
 
@@ -21,8 +22,9 @@ enum random_kind { RANDOM_BINARY, RANDOM_TEXT, RANDOM_PLAIN /* letters only */ }
 
 static inline struct bytes random_bytes(struct random_source *s, enum random_kind kind, bool nullable)
 {
-	static const char *const pieces[] = {"\n", "\t", "\"", "\\", "a", "key", "\r\n", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
-		" ", "null", "-", "{\"base64\":\"\"}", "\x01", ",", "]", "7f", "=="};
+	static const char *const pieces[] = {"\n", "\t", "\"", "\\", "a", "key", "\r\n", "\xc3\xa4",
+		"\xe2\x82\xac", "\xf0\x9f\x98\x80", " ", "null", "-", "{\"base64\":\"\"}", "\x01", ",", "]",
+		"7f", "=="};
 	struct bytes b = {NULL, 0};
 	uint8_t *p;
 	unsigned pieces_count = random_below(s, 12);
@@ -50,7 +52,8 @@ static inline struct bytes random_bytes(struct random_source *s, enum random_kin
 
 static inline struct record random_record(struct random_source *s, enum random_kind kind)
 {
-	struct record r = {.offset = random_below(s, 1000000), .timestamp = 1700000000000 + random_below(s, 1000000)};
+	struct record r = {
+		.offset = random_below(s, 1000000), .timestamp = 1700000000000 + random_below(s, 1000000)};
 	struct buf headers = BUF_INIT(1 << 16);
 	unsigned count = random_below(s, 4);
 
@@ -68,7 +71,8 @@ static inline struct record random_record(struct random_source *s, enum random_k
 			r.header_count++;
 		}
 	}
-	r.headers = (struct bytes){headers.len ? arena_dup(&s->arena, headers.data, headers.len) : NULL, headers.len};
+	r.headers = (struct bytes){
+		headers.len ? arena_dup(&s->arena, headers.data, headers.len) : NULL, headers.len};
 	buf_release(&headers);
 	return r;
 }

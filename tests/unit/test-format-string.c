@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an invertible format string writes is read back byte for byte, in pieces of any size; others are refused by name. */
+/* What an invertible format string writes is read back byte for byte, in pieces of any size; others are
+ * refused by name. */
 #include "libsh/format/format_string.h"
 #include "tests/unit/random_record.h"
 #include "tests/unit/tap.h"
@@ -12,13 +13,14 @@ static bool same_record(const struct record *a, const struct record *b, const ch
 		(a->header_count == b->header_count && a->headers.len == b->headers.len &&
 			(!a->headers.len || !memcmp(a->headers.data, b->headers.data, a->headers.len)));
 
-	return bytes_same(a->value, b->value) && (!strstr(format, "%k") || bytes_same(a->key, b->key)) && headers &&
-	       (!strstr(format, "%T") || a->timestamp == b->timestamp) && (!strstr(format, "%o") || a->offset == b->offset);
+	return bytes_same(a->value, b->value) && (!strstr(format, "%k") || bytes_same(a->key, b->key)) &&
+	       headers && (!strstr(format, "%T") || a->timestamp == b->timestamp) &&
+	       (!strstr(format, "%o") || a->offset == b->offset);
 }
 
 /* Read all of text, showing the reader one more byte at a time (step 1) or all of it. */
-static int read_all(const struct format_string *f, const struct buf *text, size_t step, const struct record *records,
-	const char *format, struct err *e)
+static int read_all(const struct format_string *f, const struct buf *text, size_t step,
+	const struct record *records, const char *format, struct err *e)
 {
 	struct arena a = ARENA_INIT;
 	size_t at = 0, shown = 0;
@@ -84,7 +86,8 @@ static void refuses(const char *format, const char *part)
 	struct format_string *f = format_string_parse(format, &e);
 	bool refused = !f || format_string_check_invertible(f, &e);
 
-	ok(refused && e.code == ERR_USAGE && strstr(e.text, part), "\"%s\" is refused, naming %s", format, part);
+	ok(refused && e.code == ERR_USAGE && strstr(e.text, part), "\"%s\" is refused, naming %s", format,
+		part);
 	if (!refused || !strstr(e.text, part))
 		printf("# %s\n", e.text);
 	format_string_free(f);
@@ -120,7 +123,10 @@ static void writes(const char *format, const struct record *r, const char *want)
 
 int main(void)
 {
-	struct record r = {.offset = 5, .timestamp = 1767268800123, .key = {(const uint8_t *)"k\n", 2}, .value = {NULL, 0}};
+	struct record r = {.offset = 5,
+		.timestamp = 1767268800123,
+		.key = {(const uint8_t *)"k\n", 2},
+		.value = {NULL, 0}};
 
 	writes("%t/%p/%o %T%%\\t\\x41\\\\", &r, "t/2/5 1767268800123%\tA\\");
 	writes("%T{rfc3339} %K %V %k{json} %v{json}", &r, "2026-01-01T12:00:00.123Z 2 -1 \"k\\n\" null");

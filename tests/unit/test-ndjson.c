@@ -16,11 +16,13 @@ static bool comes_back(struct random_source *source, const struct record *r)
 	if (!ndjson_write(&line, "topic", 7, r, &e) && !memchr(line.data, '\n', line.len) &&
 		!ndjson_read(line.data, line.len, false, &source->arena, &back, &e))
 		same = bytes_same(back.record.key, r->key) && bytes_same(back.record.value, r->value) &&
-			back.record.header_count == r->header_count && back.record.headers.len == r->headers.len &&
-			!memcmp(back.record.headers.data ? back.record.headers.data : (const uint8_t *)"",
-				r->headers.data ? r->headers.data : (const uint8_t *)"", r->headers.len) &&
-			back.record.offset == r->offset && back.record.timestamp == r->timestamp && back.partition == 7 &&
-			back.has_offset && back.has_timestamp && bytes_same(back.topic, BYTES("topic"));
+		       back.record.header_count == r->header_count &&
+		       back.record.headers.len == r->headers.len &&
+		       !memcmp(back.record.headers.data ? back.record.headers.data : (const uint8_t *)"",
+			       r->headers.data ? r->headers.data : (const uint8_t *)"", r->headers.len) &&
+		       back.record.offset == r->offset && back.record.timestamp == r->timestamp &&
+		       back.partition == 7 && back.has_offset && back.has_timestamp &&
+		       bytes_same(back.topic, BYTES("topic"));
 	if (!same)
 		printf("# %s\n# %s\n", line.data, e.text);
 	buf_release(&line);
@@ -48,16 +50,21 @@ static void test_shape(void)
 	struct err e = ERR_INIT;
 
 	ndjson_write(&out, NULL, 0, &r, &e);
-	is_str(out.data, "{\"partition\":0,\"offset\":12,\"timestamp\":1700000000000,\"key\":\"k\",\"value\":\"v\"}",
+	is_str(out.data,
+		"{\"partition\":0,\"offset\":12,\"timestamp\":1700000000000,\"key\":\"k\",\"value\":\"v\"}",
 		"the shape of a plain record");
 	record_headers_add(&headers, BYTES("h"), BYTES("\xff"));
 	record_headers_add(&headers, BYTES("h"), (struct bytes){NULL, 0});
-	r = (struct record){.timestamp = -1, .value = BYTES("\xff\x00"), .headers = {(uint8_t *)headers.data, headers.len},
+	r = (struct record){.timestamp = -1,
+		.value = BYTES("\xff\x00"),
+		.headers = {(uint8_t *)headers.data, headers.len},
 		.header_count = 2};
 	buf_reset(&out);
 	ndjson_write(&out, "t", 1, &r, &e);
-	is_str(out.data, "{\"topic\":\"t\",\"partition\":1,\"offset\":0,\"timestamp\":-1,\"value_base64\":\"/wA=\","
-		"\"headers\":[[\"h\",{\"base64\":\"/w==\"}],[\"h\",null]]}", "null key, binary value, duplicate and null headers");
+	is_str(out.data,
+		"{\"topic\":\"t\",\"partition\":1,\"offset\":0,\"timestamp\":-1,\"value_base64\":\"/wA=\","
+		"\"headers\":[[\"h\",{\"base64\":\"/w==\"}],[\"h\",null]]}",
+		"null key, binary value, duplicate and null headers");
 	out.max = 10;
 	buf_reset(&out);
 	is_int(ndjson_write(&out, NULL, 0, &r, &e), -1, "a record above the cap is an error");
@@ -77,7 +84,9 @@ static void reads(const char *line, bool loose, const char *value, const char *t
 		ok(false, "%s: %s", title, e.text);
 	else
 		ok(value ? r.record.value.data && r.record.value.len == strlen(value) &&
-			!memcmp(r.record.value.data, value, r.record.value.len) : !r.record.value.data, "%s", title);
+					!memcmp(r.record.value.data, value, r.record.value.len)
+			 : !r.record.value.data,
+			"%s", title);
 	arena_release(&a);
 }
 
@@ -99,8 +108,10 @@ static void test_reading(void)
 {
 	char deep[300];
 
-	reads("{\"value\":\"a\\u00e4\\ud83d\\ude00\\n\"}", false, "a\xc3\xa4\xf0\x9f\x98\x80\n", "escapes and a surrogate pair");
-	reads(" { \"x\" : [1, {\"y\":[]}, -1.5e3, true] , \"value\" : \"v\" } ", false, "v", "unknown members and white space");
+	reads("{\"value\":\"a\\u00e4\\ud83d\\ude00\\n\"}", false, "a\xc3\xa4\xf0\x9f\x98\x80\n",
+		"escapes and a surrogate pair");
+	reads(" { \"x\" : [1, {\"y\":[]}, -1.5e3, true] , \"value\" : \"v\" } ", false, "v",
+		"unknown members and white space");
 	reads("{\"value\":null}", false, NULL, "null is null");
 	reads("{}", false, NULL, "absent is null");
 	reads("{\"value\":\"\"}", false, "", "empty is not null");

@@ -15,16 +15,22 @@ struct values {
 static const struct option table[] = {
 	{.type = OPTION_FLAG, .letter = 'f', .name = "flag", .offset = AT(flag), .text = "Raise the flag"},
 	{.type = OPTION_FLAG, .letter = '0', .name = "other", .offset = AT(other), .text = "The other"},
-	{.type = OPTION_STRING, .letter = 't', .name = "text", .argument = "TEXT", .offset = AT(text), .complete = "topic",
+	{.type = OPTION_STRING, .letter = 't', .name = "text", .argument = "TEXT", .offset = AT(text),
+		.complete = "topic",
 		.text = "Take a text", .more = "One sentence. Another."},
-	{.type = OPTION_STRING, .name = "maybe", .argument = "X", .offset = AT(maybe), .optional = true, .text = "Perhaps"},
-	{.type = OPTION_INT, .letter = 'n', .name = "number", .argument = "N", .offset = AT(number), .min = -100, .max = 100,
+	{.type = OPTION_STRING, .name = "maybe", .argument = "X", .offset = AT(maybe), .optional = true,
+		.text = "Perhaps"},
+	{.type = OPTION_INT, .letter = 'n', .name = "number", .argument = "N", .offset = AT(number),
+		.min = -100, .max = 100,
 		.text = "A number"},
-	{.type = OPTION_SIZE, .name = "size", .argument = "SIZE", .offset = AT(size), .min = 1, .max = 1 << 20, .text = "A size"},
+	{.type = OPTION_SIZE, .name = "size", .argument = "SIZE", .offset = AT(size), .min = 1,
+		.max = 1 << 20, .text = "A size"},
 	{.type = OPTION_DURATION, .name = "time", .argument = "TIME", .offset = AT(time), .text = "A time"},
-	{.type = OPTION_CHOICE, .name = "level", .argument = "L", .offset = AT(level), .choices = "low|mid|high",
+	{.type = OPTION_CHOICE, .name = "level", .argument = "L", .offset = AT(level),
+		.choices = "low|mid|high",
 		.text = "A level"},
-	{.type = OPTION_LIST, .letter = 'l', .name = "list", .argument = "ITEM", .offset = AT(list), .text = "Items"},
+	{.type = OPTION_LIST, .letter = 'l', .name = "list", .argument = "ITEM", .offset = AT(list),
+		.text = "Items"},
 	{.type = OPTION_END},
 };
 
@@ -52,7 +58,8 @@ static int parse(const char *line, bool stop)
 
 static void refuses(const char *line, const char *what)
 {
-	ok(parse(line, false) == -1 && error.code == ERR_USAGE && strstr(error.text, what), "refused: %s", line);
+	ok(parse(line, false) == -1 && error.code == ERR_USAGE && strstr(error.text, what), "refused: %s",
+		line);
 	if (!strstr(error.text, what))
 		printf("# %s\n", error.text);
 }
@@ -67,10 +74,12 @@ int main(void)
 	ok(count == 2 && !strcmp(args[0], "a") && !strcmp(args[1], "b"), "operands come first, in order");
 	is_int(parse("-f0ntest", false), -1, "letters run together; the rest is the argument");
 	is_int(parse("-f0n7 --size 64k --time 5ms -l a -l b --list=c", false), 0, "sizes, times and lists");
-	ok(v.flag && v.other && v.number == 7 && v.size == 65536 && v.time == 5 && v.list.count == 3, "... are stored");
+	ok(v.flag && v.other && v.number == 7 && v.size == 65536 && v.time == 5 && v.list.count == 3,
+		"... are stored");
 	is_str(v.list.items[2], "c", "the list is in order");
 	is_int(parse("--text -100 -- -f -", false), 0, "an argument may begin with a dash; -- ends options");
-	ok(!v.flag && count == 2 && !strcmp(args[0], "-f") && !strcmp(args[1], "-"), "... and - is an operand");
+	ok(!v.flag && count == 2 && !strcmp(args[0], "-f") && !strcmp(args[1], "-"),
+		"... and - is an operand");
 	is_int(parse("-f cmd -n 5", true), 0, "a dispatcher stops at the first operand");
 	ok(count == 3 && !strcmp(args[1], "-n"), "... and keeps the rest");
 	parse("--maybe", false);
@@ -94,7 +103,8 @@ int main(void)
 	ok(strstr(out.data, "      --maybe[=X]             Perhaps\n"), "... and shows optional arguments");
 	buf_reset(&out);
 	options_mdoc(table, &out);
-	ok(strstr(out.data, ".It Fl t , Fl \\-text Ar TEXT\nTake a text.\nOne sentence.\nAnother.\n"), "mdoc, a sentence a line");
+	ok(strstr(out.data, ".It Fl t , Fl \\-text Ar TEXT\nTake a text.\nOne sentence.\nAnother.\n"),
+		"mdoc, a sentence a line");
 	buf_reset(&out);
 	options_tsv(table, &out);
 	ok(strstr(out.data, "option\tt\ttext\tTEXT\ttopic\tTake a text\n"), "lines for completions");
