@@ -370,6 +370,8 @@ static void error_of_transport(const struct http_call *call, CURLcode result, st
 	bool timed_out = result == CURLE_OPERATION_TIMEDOUT;
 	long connected = 0;
 
+	if (result == CURLE_SEND_FAIL_REWIND) /* on_seek() refused to send it again */
+		why = "the connection was closed";
 	curl_easy_getinfo(
 		call->easy, CURLINFO_REQUEST_SIZE, &connected); /* bytes of request heads that left */
 	if (call->overflow) {
