@@ -23,11 +23,12 @@ SHELL_TESTS = \
 	tests/t0011-exported-names.t \
 	tests/t0300-offline.t \
 	tests/t0500-crash.t \
+	tests/t0501-power-loss.t \
 	tests/t0505-torn-tail.t \
 	tests/t0510-disk-errors.t \
 	tests/t0520-durability.t
 TESTS += $(SHELL_TESTS)
-EXTRA_DIST += tests/lib.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
+EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
 
 # distcheck runs this from where it installed; in a staged directory the paths that were compiled in lead nowhere.
 installcheck-local:

@@ -5,66 +5,14 @@
 # SH_TEST_SEED repeats the moments and the records of a failure (as far as a scheduler allows); SH_TEST_ROUNDS sets how often.
 . "${top_srcdir:-$(dirname "$0")/..}/tests/lib.sh"
 
-seed=${SH_TEST_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
-if [ -n "${SH_TEST_ROUNDS:-}" ]; then
-	rounds=$SH_TEST_ROUNDS
-elif [ -n "${SH_TEST_LONG:-}" ]; then
-	rounds=300
-elif [ -n "${SH_TEST_QUICK:-}" ]; then
-	rounds=4
-else
-	rounds=12
-fi
-diag "SH_TEST_SEED=$seed SH_TEST_ROUNDS=$rounds"
+. "$top_srcdir/tests/lib-crash.sh"
 
-state=$((seed % 2147483647 + 1))
-random() { # N: sets $drawn to 0..N-1 (minimal standard generator)
-	state=$((state * 48271 % 2147483647))
-	drawn=$((state % $1))
-}
-pause_ms() {
-	sleep "$(awk "BEGIN { printf \"%.3f\", $1 / 1000 }")"
-}
+crash_seed 12 300 4
 
 # Small files of everything, so that a few seconds see many segments, recycled WAL files and folded rows.
 start() {
 	start_shd -O segment.max_age=1s -O segment.max_bytes=1M -O object.flush_interval=50ms
 }
-create_topic() {
-	api POST /api/v1/topics -H 'Content-Type: application/json' -d "{\"name\":\"$1\",\"partitions\":4}" >"$TMP/create.out"
-	[ "$(api_status)" = 201 ] || bail "cannot create topic $1: $(cat "$TMP/create.out")"
-}
-load_pid=
-load_start() { # topic argument...: writers and a reader in the background
-	load_topic=$1
-	shift
-	rm -f "$TMP/progress"
-	crash-load write --port-file "$DATA/run/http.port" --topic "$load_topic" --history "$TMP/history-$load_topic" \
-		--progress "$TMP/progress" --seed "$seed" "$@" 2>"$TMP/load.err" &
-	load_pid=$!
-}
-load_stop() {
-	kill -TERM "$load_pid" 2>/dev/null
-	wait "$load_pid"
-	load_status=$?
-	load_pid=
-	diag "$load_topic: $(cat "$TMP/progress" 2>/dev/null)"
-	diag_file "$TMP/load.err"
-}
-load_check() { # topic
-	crash-load check --port-file "$DATA/run/http.port" --topic "$1" --history "$TMP/history-$1"
-}
-progress() { # NAME: a number of the load's progress
-	sed -n "s/.*\\b$1=\\([0-9]*\\).*/\\1/p" "$TMP/progress" 2>/dev/null
-}
-acked_more_than() {
-	[ "$(progress acked || echo 0)" -gt "$1" ] 2>/dev/null
-}
-end_load() { # leave no writer behind when the test itself ends early
-	[ -z "$load_pid" ] || kill -KILL "$load_pid" 2>/dev/null
-	tap_at_exit
-}
-trap end_load EXIT
 
 start
 create_topic crash

@@ -8,14 +8,20 @@ tests_helper_crash_load_SOURCES = \
 tests_helper_crash_load_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 tests_helper_crash_load_LDADD = $(JANSSON_LIBS)
 
-# Preloaded into programs under test, so never instrumented itself; one shared object does not pay for libtool.
-check_DATA = tests/helper/faultfs.so
-EXTRA_DIST += tests/helper/faultfs.c
-CLEANFILES += tests/helper/faultfs.so
+# Preloaded into programs under test, so never instrumented themselves; two shared objects do not pay for libtool.
+check_DATA = tests/helper/faultfs.so tests/helper/undofs.so
+EXTRA_DIST += tests/helper/faultfs.c tests/helper/undofs.c
+CLEANFILES += $(check_DATA)
+BUILD_PRELOAD = $(CC) -std=gnu11 -D_GNU_SOURCE $(WARNING_CFLAGS) $(CFLAGS) -fPIC -shared
 tests/helper/faultfs.so: tests/helper/faultfs.c
 	@$(MKDIR_P) tests/helper
-	$(AM_V_GEN)$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNING_CFLAGS) $(CFLAGS) -fPIC -shared -o $@ \
-		$(top_srcdir)/tests/helper/faultfs.c -ldl
+	$(AM_V_GEN)$(BUILD_PRELOAD) -o $@ $(top_srcdir)/tests/helper/faultfs.c -ldl
+tests/helper/undofs.so: tests/helper/undofs.c
+	@$(MKDIR_P) tests/helper
+	$(AM_V_GEN)$(BUILD_PRELOAD) -o $@ $(top_srcdir)/tests/helper/undofs.c -ldl
+
+check_PROGRAMS += tests/helper/undo-writes
+tests_helper_undo_writes_SOURCES = tests/helper/undo_writes.c
 
 check_PROGRAMS += tests/helper/wal-list
 tests_helper_wal_list_SOURCES = tests/helper/wal_list.c
