@@ -13,12 +13,18 @@
 #include "libsh/store/segment_file.h"
 #include "tests/helper/fake_peers.h"
 
+struct fake_fault {
+	int type;
+	enum err_code code;
+	bool act;
+};
 struct fake {
 	struct role_self self;
 	struct meta *meta;
 	struct object_store *store;
 	bool down[ROLE_COUNT];
-	bool stop_flag;
+	struct fake_fault faults[4];
+	int fault_count, verdict; /* verdict: forced on the next commit, -1: none */
 };
 
 struct peer_call_handle {
@@ -49,6 +55,7 @@ struct role_self *fake_self(const char *data_dir)
 	f->self.settings = settings_new();
 	f->self.loop = loop_new(&e);
 	f->self.count = 1;
+	f->verdict = -1;
 	if (disk_make_dirs(objects, &e) < 0 || disk_make_dirs(meta, &e) < 0 || object_dir_open(objects, &f->store, &e) < 0 ||
 		meta_open("sqlite:", data_dir, false, &f->meta, &e) < 0)
 		die("fake peers", &e);
@@ -72,6 +79,31 @@ void fake_free(struct role_self *self)
 void fake_down(struct role_self *self, enum role peer, bool down)
 {
 	container_of(self, struct fake, self)->down[peer] = down;
+}
+
+void fake_fault(struct role_self *self, int type, enum err_code code, bool act)
+{
+	struct fake *f = container_of(self, struct fake, self);
+
+	if (f->fault_count < (int)array_count(f->faults))
+		f->faults[f->fault_count++] = (struct fake_fault){type, code, act};
+}
+
+void fake_verdict(struct role_self *self, int verdict)
+{
+	container_of(self, struct fake, self)->verdict = verdict;
+}
+
+/* The fault for this call, taken out of the queue; code ERR_NONE: none. */
+static struct fake_fault fault_take(struct fake *f, int type)
+{
+	struct fake_fault fault = {0};
+
+	if (!f->fault_count || f->faults[0].type != type)
+		return fault;
+	fault = f->faults[0];
+	memmove(&f->faults[0], &f->faults[1], sizeof(f->faults[0]) * (size_t)--f->fault_count);
+	return fault;
 }
 
 /* ---- meta ---- */
@@ -120,6 +152,12 @@ static int fake_commit(struct fake *f, const struct msg_segment_commit *m, struc
 		return -1;
 	verdicts = arena_alloc(a, n * sizeof(*verdicts) + 1);
 	bytes = arena_alloc(a, n + 1);
+	if (f->verdict >= 0) {
+		memset(bytes, f->verdict, n);
+		f->verdict = -1;
+		r->verdicts = (struct bytes){bytes, n};
+		return 0;
+	}
 	if (f->meta->driver->segment_commit(f->meta, m->session, &o, runs, n, verdicts, &r->commit_sequence, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
@@ -286,11 +324,16 @@ static void call_fire(void *ctx)
 	struct arena a = ARENA_INIT;
 	struct chan_message message = {.fds = {-1, -1, -1, -1}};
 	uint64_t body[64] = {0}, reply[64] = {0};
+	struct fake_fault fault = {0};
 	struct err e = ERR_INIT;
 	int result = pack_read(message_table[c->type].body, body, c->body.data, c->body.len, &a, &e);
 
 	if (result == 0)
+		fault = fault_take(c->fake, c->type);
+	if (result == 0 && (fault.code == ERR_NONE || fault.act))
 		result = call_run(c, body, reply, &message.fds[0], &a, &e);
+	if (fault.code != ERR_NONE)
+		result = err_set(&e, fault.code, "a fault that the test wants");
 	message.fd_count = message.fds[0] >= 0;
 	c->done(c->ctx, result < 0 ? NULL : reply, &message, result < 0 ? &e : NULL);
 	fd_close(&message.fds[0]);

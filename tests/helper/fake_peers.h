@@ -13,6 +13,10 @@ struct role_self *fake_self(const char *data_dir);
 void fake_free(struct role_self *self);
 /* Calls to this peer fail with ERR_UNAVAILABLE while it is down. */
 void fake_down(struct role_self *self, enum role peer, bool down);
+/* The next call of this type (in order of the calls to this function) ends in this error; with act it is carried out all the same. */
+void fake_fault(struct role_self *self, int type, enum err_code code, bool act);
+/* The next commit gets this verdict (enum meta_verdict) on all its runs, and nothing is written. */
+void fake_verdict(struct role_self *self, int verdict);
 /* Run the loop until *flag, at most ms; false when the time was up. */
 bool fake_run_until(struct role_self *self, const bool *flag, int64_t ms);
 

@@ -8,6 +8,7 @@
 #include "libsh/base/clock.h"
 #include "libsh/base/disk.h"
 #include "libsh/format/batch.h"
+#include "libsh/store/meta.h"
 #include "tests/helper/log_driver.h"
 #include "tests/unit/tap.h"
 
@@ -115,6 +116,161 @@ static void test_never(const char *dir)
 	mem_free(own);
 }
 
+/* The commit succeeded, its answer was lost, and then meta's disk fails: nothing but the same commit may follow. */
+static void test_lost_commit(const char *dir)
+{
+	struct partition *p;
+
+	start(dir, NULL, NULL);
+	create("lost", 1, "{}");
+	p = part("lost", 0);
+	append(p, "once", 1);
+	fake_fault(t.self, MSG_SEGMENT_COMMIT, ERR_OUTCOME_UNKNOWN, true);
+	fake_fault(t.self, MSG_SEGMENT_COMMIT, ERR_IO, false);
+	is_int(wait_for(p, 1, DURABILITY_OBJECT), DURABILITY_OBJECT, "a commit whose answer was lost is found done");
+	ok(!p->damage, "and its partition goes on: %s", p->damage ? p->damage : "");
+	is_str(fetch(p, 0), "once", "and reads");
+	stop();
+}
+
+static void test_refused(const char *dir)
+{
+	struct partition *p;
+
+	start(dir, NULL, NULL);
+	create("refused", 1, "{}");
+	p = part("refused", 0);
+	append(p, "mine", 1);
+	fake_verdict(t.self, META_REFUSED_GAP);
+	is_int(wait_for(p, 1, DURABILITY_OBJECT), DURABILITY_TOPIC, "whoever waits for a refused commit hears of it");
+	ok(p->damage && t.log->numbers.quarantined_entries == 1, "its entry is in quarantine");
+	is_str(fetch(p, 0), "partition_damaged", "and a read says so");
+	is_int(wait_for(p, 1, DURABILITY_OBJECT), DURABILITY_TOPIC, "later waits too");
+	is_int(t.log->index_bytes, 0, "and the index forgets it");
+	stop();
+}
+
+static void test_late_waits(const char *dir)
+{
+	struct log_watch watch = {.offset = 0};
+	struct partition *p = NULL;
+	struct topic *topic = NULL;
+
+	start(dir, NULL, NULL);
+	for (int i = 0; i < 20; i++) {
+		create("gone", 1, "{}");
+		p = part("gone", 0);
+		topic = p->topic;
+		topic_ref(topic);
+		log_topic_delete(t.log, "gone", on_done, NULL);
+		run(5000);
+		if (i < 19)
+			topic_unref(topic);
+	}
+	is_int(wait_for(p, 1, DURABILITY_WAL), DURABILITY_TOPIC, "a wait on a deleted topic ends");
+	log_watch(t.log, &watch, p, 0, on_watch);
+	ok(run(5000) && t.failed && t.e.code == ERR_TOPIC_NOT_FOUND, "so does a watch");
+	topic_unref(topic);
+	create("gone", 1, "{}");
+	ok(list_empty(&t.log->gone), "deleted topics are forgotten when nobody knows them");
+	p = part("gone", 0);
+	append(p, "x", 1);
+	err_set(&t.e, ERR_IO, "the test says so");
+	log_wal_failed(t.log, &t.e);
+	is_int(wait_for(p, 1, DURABILITY_WAL), DURABILITY_TOPIC, "a wait after the WAL failed ends");
+	stop();
+}
+
+static bool drained;
+static void on_drained(void *ctx)
+{
+	(void)ctx;
+	drained = true;
+	t.flag = true;
+}
+
+/* A segment whose commit is due after the session was closed is the next life's. */
+static void test_drain(const char *dir)
+{
+	struct range *r = NULL;
+	struct partition *p;
+
+	start(dir, NULL, NULL);
+	create("drain", 1, "{}");
+	p = part("drain", 0);
+	append(p, "last", 1);
+	wait_for(p, 1, DURABILITY_WAL);
+	fake_fault(t.self, MSG_SEGMENT_COMMIT, ERR_UNAVAILABLE, false);
+	log_wait(t.log, &t.wait, p, 1, DURABILITY_OBJECT, on_wait);
+	for (int i = 0; i < 1000 && (!(r = list_first(&t.log->ranges, struct range, node)) || r->state != RANGE_BUILT); i++)
+		fake_run_until(t.self, &t.flag, 5);
+	ok(r && r->state == RANGE_BUILT, "a commit will be sent again");
+	log_drain(t.log, on_drained, NULL);
+	ok(run(5000) && drained, "the log drains");
+	fake_run_until(t.self, &t.flag, 1500);
+	ok(!p->damage, "nothing is refused after the session was closed: %s", p->damage ? p->damage : "");
+	log_wait_cancel(&t.wait);
+	stop();
+	start(dir, NULL, NULL);
+	is_str(fetch(part("drain", 0), 0), "last", "the next life has it all");
+	stop();
+}
+
+/* Damage, and death before what came before the damage was flushed: it was read in between, so it must stay. */
+static void test_damage_twice(const char *dir)
+{
+	char *own = mem_printf("%s/twice", dir), *command;
+
+	start(own, NULL, NULL);
+	create("w", 1, "{}");
+	for (int i = 0; i < 3; i++) {
+		append(part("w", 0), i == 1 ? "rotten" : "fine", 1);
+		wait_for(part("w", 0), i + 1, DURABILITY_WAL);
+	}
+	stop();
+	command = mem_printf("f=$(grep -l rotten %s/slots/0/wal/*.wal); o=$(LC_ALL=C grep -aobF rotten $f | head -n 1 | cut -d: -f1); "
+			     "printf X | dd of=$f bs=1 seek=$o conv=notrunc 2>/dev/null", own);
+	ok(system(command) == 0, "one byte damaged");
+	for (int life = 0; life < 3; life++) {
+		start(own, NULL, NULL);
+		fake_down(t.self, ROLE_STORE, true);
+		ok(part("w", 0)->damage != NULL, "life %d knows of the damage", life);
+		is_str(fetch(part("w", 0), 0), "fine", "what came before it is served");
+		stop();
+	}
+	mem_free(command);
+	mem_free(own);
+}
+
+/* A topic that the metadata never knew is not a deleted one. */
+static void test_older_metadata(const char *dir)
+{
+	char *own = mem_printf("%s/older", dir);
+	char *save = mem_printf("cp -r %s/meta %s/saved", own, own), *back = mem_printf("rm -r %s/meta; mv %s/saved %s/meta", own, own, own);
+
+	start(own, NULL, NULL);
+	create("deleted", 1, "{}");
+	append(part("deleted", 0), "unwanted", 1);
+	wait_for(part("deleted", 0), 1, DURABILITY_WAL);
+	log_topic_delete(t.log, "deleted", on_done, NULL);
+	run(5000);
+	stop();
+	ok(system(save) == 0, "a copy of the metadata");
+	start(own, NULL, NULL);
+	is_int(t.log->numbers.quarantined_entries, 0, "a deleted topic's entries are dropped");
+	create("young", 1, "{}");
+	append(part("young", 0), "precious", 1);
+	wait_for(part("young", 0), 1, DURABILITY_WAL);
+	stop();
+	ok(system(back) == 0, "is put back");
+	start(own, NULL, NULL);
+	is_int(t.log->numbers.quarantined_entries, 1, "what it does not know is kept in quarantine");
+	stop();
+	mem_free(own);
+	mem_free(save);
+	mem_free(back);
+}
+
 int main(void)
 {
 	char dir[] = "/tmp/test-log-edge-XXXXXX";
@@ -126,6 +282,12 @@ int main(void)
 	test_exact_file(dir);
 	test_kept_writer(dir);
 	test_never(dir);
+	test_lost_commit(dir);
+	test_refused(dir);
+	test_late_waits(dir);
+	test_drain(dir);
+	test_damage_twice(dir);
+	test_older_metadata(dir);
 	command = mem_printf("rm -rf %s", dir);
 	if (system(command) != 0)
 		printf("# %s is left behind\n", dir);

@@ -347,6 +347,12 @@ void log_fetch(struct log *l, struct log_fetch *f, struct partition *p)
 		fetch_end(f, e.code == ERR_NONE ? NULL : &e);
 		return;
 	}
+	if (p->private_->refused && f->offset >= p->flushed_end) {
+		err_set(&e, ERR_PARTITION_DAMAGED, "partition %s-%u does not serve: %s", p->topic->name, p->number, p->damage);
+		err_hint(&e, "see streamhouse-recovery(7)");
+		fetch_end(f, &e);
+		return;
+	}
 	f->state = mem_zalloc(sizeof(*f->state));
 	f->state->fetch = f;
 	list_push(&p->private_->fetches, &f->state->node);

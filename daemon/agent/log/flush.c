@@ -63,6 +63,7 @@ static void range_new(struct log *l, uint64_t first_lsn, uint64_t end_lsn, struc
 	struct range *r = mem_zalloc(sizeof(*r));
 
 	r->log = l;
+	r->number = l->range_number - 1; /* flush_cut() has moved on */
 	r->first_lsn = first_lsn;
 	r->end_lsn = end_lsn;
 	r->partitions = partitions;
@@ -216,7 +217,8 @@ void flush_release(struct log *l)
 
 /* ---- building ---- */
 
-static void range_again(struct range *r, const struct err *e, const char *what)
+/* Counts and tells; returns the pause before the next try. */
+static int64_t range_failed(struct range *r, const struct err *e, const char *what)
 {
 	int64_t pause = RETRY_FIRST_MS << (r->tries < 7 ? r->tries : 7);
 
@@ -224,12 +226,23 @@ static void range_again(struct range *r, const struct err *e, const char *what)
 	if (r->tries <= 3 || r->tries % 10 == 0)
 		log_warn("%s of WAL range %llx-%llx failed (try %u): %s", what, (unsigned long long)r->first_lsn,
 			(unsigned long long)r->end_lsn, r->tries, e->text);
+	return pause < RETRY_LAST_MS ? pause : RETRY_LAST_MS;
+}
+
+static void range_again(struct range *r, const struct err *e, const char *what)
+{
 	mem_free(r->object);
 	mem_free(r->runs);
 	r->object = NULL;
 	r->runs = NULL;
 	r->state = RANGE_WAITING;
-	loop_timer_set(r->log->loop, &r->retry, pause < RETRY_LAST_MS ? pause : RETRY_LAST_MS, range_build, r);
+	loop_timer_set(r->log->loop, &r->retry, range_failed(r, e, what), range_build, r);
+}
+
+static void range_commit_later(struct range *r, const struct err *e)
+{
+	r->state = RANGE_BUILT;
+	loop_timer_set(r->log->loop, &r->retry, range_failed(r, e, "committing the segment"), range_commit_retry, r->log);
 }
 
 static void range_built(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
@@ -303,6 +316,8 @@ static void range_build(void *ctx)
 static void run_refused(struct log *l, struct range *r, struct partition *p, const struct segment_run *run, int verdict)
 {
 	struct err e = ERR_INIT;
+	if (l->closed) /* we gave the session up ourselves, the next life commits */
+		return;
 	char *why = mem_printf("the metadata refused its offsets %lld to %lld (%s); its unflushed batches are in %s",
 		(long long)run->first_offset, (long long)run->end_offset,
 		verdict == META_REFUSED_GAP ? "they do not follow what is committed" : "another agent owns it", l->quarantine_dir);
@@ -312,6 +327,10 @@ static void run_refused(struct log *l, struct range *r, struct partition *p, con
 		log_error("%s-%u: batches could not be put into quarantine: %s", p->topic->name, p->number, e.text);
 	quarantine_mark(l, p, why);
 	mem_free(why);
+	p->private_->refused = true; /* its WAL files will be recycled */
+	tail_release(l, p);
+	err_set(&e, ERR_OUTCOME_UNKNOWN, "partition %s-%u does not serve: %.300s", p->topic->name, p->number, p->damage);
+	waits_fail(l, p, &e);
 }
 
 static void run_committed(struct log *l, struct range *r, const struct segment_run *run, uint8_t verdict)
@@ -362,11 +381,10 @@ static void range_committed(void *ctx, const void *reply, struct chan_message *m
 		err_set(&bad, ERR_INTERNAL, "%zu verdicts on %zu runs", m->verdicts.len, count);
 		e = &bad;
 	}
-	if (e && err_can_retry(e->code)) { /* the same commit again: it is judged the same */
-		r->state = RANGE_BUILT;
-		loop_timer_set(r->log->loop, &r->retry, RETRY_FIRST_MS, range_commit_retry, r->log);
-	} else if (e) {
+	if (e && (e->code == ERR_CONFLICT || e->code == ERR_NOT_FOUND)) { /* given up by meta: it never was, and never will be */
 		range_again(r, e, "committing the segment");
+	} else if (e) { /* or an earlier try may have succeeded: the same again is judged the same, another name would be a gap */
+		range_commit_later(r, e);
 	} else {
 		session_saw_commit(r->log, m->commit_sequence);
 		for (size_t i = 0; i < count; i++)
@@ -380,7 +398,7 @@ static void range_commit_next(struct log *l)
 {
 	struct range *r = list_first(&l->ranges, struct range, node);
 
-	if (!r || r->state != RANGE_BUILT)
+	if (!r || r->state != RANGE_BUILT || l->closed) /* a commit after the session was closed would be refused */
 		return;
 	if (!r->bytes) {
 		range_done(r);

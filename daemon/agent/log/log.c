@@ -65,6 +65,7 @@ struct log *log_new(struct role_self *self)
 	list_init(&l->open_partitions);
 	list_init(&l->advanced);
 	list_init(&l->ready_waits);
+	list_init(&l->vain_watches);
 	list_init(&l->ranges);
 	list_init(&l->runs);
 	return l;

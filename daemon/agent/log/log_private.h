@@ -55,6 +55,7 @@ struct partition_private {
 	uint64_t range_seen;         /* newest range this partition was noted for */
 	struct producers *producers; /* NULL: no idempotent producer was seen */
 	char *damage_text;
+	bool refused;                /* the metadata refused a commit: what is above flushed_end goes to quarantine */
 	bool suspect;                /* during recovery: its last batches may have been in damaged bytes */
 };
 
@@ -72,7 +73,7 @@ struct unsynced_ring {
 struct range { /* of the WAL, on its way to a segment */
 	struct list node;          /* in log->ranges, in order */
 	struct log *log;
-	uint64_t first_lsn, end_lsn;
+	uint64_t number, first_lsn, end_lsn;
 	enum { RANGE_WAITING, RANGE_BUILDING, RANGE_BUILT, RANGE_COMMITTING, RANGE_DONE } state;
 	struct partition **partitions; /* that may have entries in it */
 	size_t partition_count;
@@ -88,7 +89,8 @@ struct range { /* of the WAL, on its way to a segment */
 struct gone_topic { /* deleted, but still known to ranges or requests */
 	struct list node;
 	struct topic *topic;
-	uint64_t range_number; /* newest range when it was deleted */
+	uint64_t range_number; /* newest range that may know it */
+	uint64_t end_lsn;      /* of the WAL when it was deleted */
 };
 
 struct log {
@@ -120,7 +122,8 @@ struct log {
 	struct map topics_by_name, topics_by_id;
 	struct topic **sorted;           /* by name */
 	size_t topic_count;
-	struct list gone;                /* deleted topics still referred to */
+	struct list gone;                /* deleted topics still referred to, in the order of their deletion */
+	struct map deleted_ids;          /* of all topics deleted ever; until recovery ends */
 
 	/* append.c, waits.c */
 	struct wal *wal;
@@ -129,7 +132,8 @@ struct log {
 	struct turn_end seal;
 	struct unsynced_ring unsynced;
 	struct list advanced;            /* partitions whose ends moved */
-	struct list ready_waits;
+	struct list ready_waits;         /* answered at the end of the turn, whatever happens */
+	struct list vain_watches;        /* of deleted topics */
 	struct turn_end deliver;
 	struct timer mark_timer;
 	uint64_t marked_lsn;

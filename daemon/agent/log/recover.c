@@ -100,23 +100,24 @@ static int recover_entry(void *ctx, const struct wal_entry *entry, const void *b
 	struct partition *p;
 	struct batch_header h;
 
-	if (entry->type != WAL_BATCH) {
-		if (entry->type & 0x8000)
-			return err_set(&r->e, ERR_CORRUPT, "LSN %llx holds an entry of type %04x, which this version does not know",
-				(unsigned long long)entry->lsn, entry->type);
+	if (entry->type != WAL_BATCH) /* a sync mark; wal_scan() refuses what must be understood */
 		return 0;
-	}
 	t = topics_by_id(l, &entry->topic);
-	if (!t)
-		return 0; /* deleted: ids are never used again */
+	if (!t && map_get(&l->deleted_ids, &entry->topic, sizeof(entry->topic)))
+		return 0; /* ids are never used again */
+	if (!t) /* never known to this metadata, an older copy perhaps: that is not deleted */
+		return quarantine_add(l, wal_file_base(entry->lsn), entry, batch, &r->e);
 	if (batch_header_read(batch, entry->length, &h, &r->e) < 0)
 		return -1;
 	p = entry->partition < t->partition_count ? t->partitions[entry->partition] : NULL;
 	if (!p || p->slot != l->slot)
 		return quarantine_add(l, wal_file_base(entry->lsn), entry, batch, &r->e);
-	if (batch_last_offset(&h) < p->flushed_end)
+	if (batch_last_offset(&h) < p->flushed_end) { /* is in a segment; its producer may still send it again */
+		producers_note(l, p, &h, h.base_offset);
 		return 0;
-	if (p->damage || entry->previous_end != p->end || h.base_offset != p->end)
+	}
+	/* Not asked: whether the partition is marked. What came before the damage was served, and stays. */
+	if (entry->previous_end != p->end || h.base_offset != p->end)
 		return recover_damaged(l, p, entry, batch, h.base_offset);
 	recover_take(l, p, entry, batch, &h);
 	return 0;
@@ -236,6 +237,20 @@ fail:
 	return -1;
 }
 
+/*
+ * The word holds once: it is taken away, durably, before an entry is written. Not before the new file has its name: a recovery that
+ * dies half way must find it again. Afterwards it is about a file that is not the newest, and means nothing.
+ */
+static void recover_remove_clean(struct log *l)
+{
+	char *path = mem_printf("%s/CLEAN", l->wal_dir);
+	struct err e = ERR_INIT;
+
+	if (disk_unlink(path, &e) < 0 ? e.code != ERR_NOT_FOUND : disk_sync_dir(l->wal_dir, &e) < 0)
+		fatalx("%s", e.text);
+	mem_free(path);
+}
+
 static void recover_finish(struct log *l)
 {
 	struct recovery *r = l->recovery;
@@ -248,6 +263,7 @@ static void recover_finish(struct log *l)
 	} else {
 		if (wal_begin(l->wal, r->rewrite_base, r->previous_end, r->rewrite.data, r->rewrite.len, &e) < 0)
 			fatalx("the write-ahead log cannot be opened: %s%s%s", e.text, e.hint[0] ? "; " : "", e.hint);
+		recover_remove_clean(l);
 		l->state = LOG_SERVING;
 		l->range_start_lsn = r->rewrite_base + WAL_HEADER_BYTES;
 		for (size_t i = 0; i < r->rewritten_count; i++)
@@ -262,6 +278,7 @@ static void recover_finish(struct log *l)
 	mem_free(r->rewritten);
 	mem_free(r);
 	l->recovery = NULL;
+	map_release(&l->deleted_ids);
 	flush_recycle(l);
 	flush_check(l);
 	done(l);
@@ -299,7 +316,8 @@ static void recover_read_mark(struct log *l)
 
 	if (disk_read_file(path, &text, &e) == 0) {
 		l->recovery->failed = true;
-		l->recovery->failed_lsn = strtoull(text.data, NULL, 10);
+		if (!text.len || !(l->recovery->failed_lsn = strtoull(text.data, NULL, 10)))
+			fatalx("%s does not begin with an LSN: see streamhouse-recovery(7)", path);
 		log_problem(l, "%s says that an earlier write or sync failed: %s", path,
 			strchr(text.data, '\n') ? strchr(text.data, '\n') + 1 : "");
 	} else if (e.code != ERR_NOT_FOUND) {
@@ -309,10 +327,7 @@ static void recover_read_mark(struct log *l)
 	mem_free(path);
 }
 
-/*
- * A log that was closed says where, so that its file need not be searched for entries that claim more. The word holds once: it is taken
- * away, durably, before anything is written.
- */
+/* A log that was closed says where, so that its file need not be searched for entries that claim more. */
 static void recover_read_clean(struct log *l)
 {
 	char *path = mem_printf("%s/CLEAN", l->wal_dir);
@@ -320,8 +335,8 @@ static void recover_read_clean(struct log *l)
 	struct err e = ERR_INIT;
 
 	if (disk_read_file(path, &text, &e) == 0)
-		l->recovery->clean_lsn = strtoull(text.data, NULL, 10);
-	if (e.code != ERR_NOT_FOUND && (disk_unlink(path, &e) < 0 || disk_sync_dir(l->wal_dir, &e) < 0))
+		l->recovery->clean_lsn = text.len ? strtoull(text.data, NULL, 10) : 0;
+	else if (e.code != ERR_NOT_FOUND)
 		fatalx("%s", e.text);
 	buf_release(&text);
 	mem_free(path);

@@ -32,6 +32,7 @@ static int session_slot_id(struct log *l, struct err *e)
 	int result = disk_read_file(path, &text, &missing);
 
 	if (result == 0) {
+		buf_addc(&text, '\0'); /* even if it is empty */
 		text.data[text.len > 36 ? 36 : text.len] = '\0';
 		result = uuid_parse(text.data, &l->slot_id, e);
 	} else if (missing.code == ERR_NOT_FOUND) {
@@ -90,9 +91,11 @@ static void session_load_history(struct log *l)
 {
 	char *path = mem_printf("%s/seen", l->slot_dir);
 	struct buf text = BUF_INIT(256);
+	struct err e = ERR_INIT;
 
-	if (disk_read_file(path, &text, NULL) == 0)
-		sscanf(text.data, "%" SCNx64 " %" SCNu64, &l->incarnation, &l->commit_sequence);
+	if (disk_read_file(path, &text, &e) < 0 ? e.code != ERR_NOT_FOUND :
+			!text.len || sscanf(text.data, "%" SCNx64 " %" SCNu64, &l->incarnation, &l->commit_sequence) != 2)
+		fatalx("%s cannot be understood%s%s: see streamhouse-recovery(7)", path, e.text[0] ? ": " : "", e.text);
 	buf_release(&text);
 	mem_free(path);
 }
@@ -118,6 +121,13 @@ void session_saw_commit(struct log *l, uint64_t sequence)
 		session_save_history(l);
 }
 
+static void session_open_again(void *ctx)
+{
+	struct log *l = ctx;
+
+	session_open(l, l->opened);
+}
+
 static void session_opened(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
 {
 	struct log *l = ctx;
@@ -126,7 +136,7 @@ static void session_opened(void *ctx, const void *reply, struct chan_message *me
 	(void)message;
 	if (e && err_can_retry(e->code)) {
 		log_warn("no session yet: %s", e->text);
-		session_open(l, l->opened);
+		loop_timer_set(l->loop, &l->renew_timer, 200, session_open_again, l);
 		return;
 	}
 	if (e)
@@ -182,6 +192,8 @@ static void session_renewed(void *ctx, const void *reply, struct chan_message *m
 
 	(void)message;
 	l->renewing = false;
+	if (l->closed)
+		return;
 	if (e && e->code == ERR_FENCED)
 		fatalx("another agent took this slot over: %s", e->text);
 	if (!e && topics_apply(l, m, &bad) < 0)
@@ -216,7 +228,7 @@ static void session_renew(void *ctx)
 	struct msg_session_renew m = {.session = l->session, .version = l->meta_version};
 
 	l->renew_again = l->renewing;
-	if (l->renewing)
+	if (l->renewing || l->closed || !l->session) /* session_opened() renews first of all */
 		return;
 	list_for_each(n, &l->syncs)
 		list_entry(n, struct sync_wait, node)->sent = true;

@@ -7,14 +7,13 @@ const struct tail_entry *tail_at(const struct tail *t, uint32_t i)
 	return &t->entries[(t->first + i) & (t->size - 1)];
 }
 
-static void tail_grow(struct log *l, struct tail *t)
+static void tail_resize(struct log *l, struct tail *t, uint32_t size)
 {
-	uint32_t size = t->size ? t->size * 2 : 4;
 	struct tail_entry *entries = mem_array(size, sizeof(*entries));
 
 	for (uint32_t i = 0; i < t->count; i++)
 		entries[i] = *tail_at(t, i);
-	l->index_bytes += (size - t->size) * sizeof(*entries);
+	l->index_bytes += ((uint64_t)size - t->size) * sizeof(*entries);
 	mem_free(t->entries);
 	t->entries = entries;
 	t->size = size;
@@ -27,7 +26,7 @@ void tail_add(struct log *l, struct partition *p, uint64_t lsn, int64_t base_off
 	struct tail_entry entry = {lsn, base_offset};
 
 	if (t->count == t->size)
-		tail_grow(l, t);
+		tail_resize(l, t, t->size ? t->size * 2 : 4);
 	t->entries[(t->first + t->count++) & (t->size - 1)] = entry;
 	l->numbers.tail_batches++;
 }
@@ -56,8 +55,10 @@ void tail_drop_below(struct log *l, struct partition *p, int64_t offset)
 		t->count--;
 		l->numbers.tail_batches--;
 	}
-	if (!t->count && t->size > 64)
+	if (!t->count) /* also a small one: many idle partitions would fill the index with nothing */
 		tail_release(l, p);
+	else if (t->size > 64 && t->count <= t->size / 4)
+		tail_resize(l, t, t->size / 2);
 }
 
 int64_t tail_find(const struct tail *t, int64_t offset)

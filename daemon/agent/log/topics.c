@@ -132,12 +132,14 @@ static void topic_free(struct log *l, struct topic *t)
 /* Deleted topics are freed when no range, no unsynced entry and no request can know them any more. */
 void topics_free_gone(struct log *l)
 {
-	if (!list_empty(&l->ranges) || l->unsynced.count)
-		return;
+	const struct range *oldest = list_first(&l->ranges, struct range, node);
+	uint64_t range = oldest ? oldest->number : l->range_number;
+	uint64_t unsynced = l->unsynced.count ? l->unsynced.entries[l->unsynced.first].end_lsn : UINT64_MAX;
+
 	list_for_each_safe(n, &l->gone) {
 		struct gone_topic *g = list_entry(n, struct gone_topic, node);
 
-		if (g->topic->refs > 0 || g->range_number >= l->range_number)
+		if (g->topic->refs > 0 || g->range_number >= range || g->end_lsn >= unsynced)
 			continue;
 		list_remove(&g->node);
 		topic_free(l, g->topic);
@@ -150,6 +152,7 @@ static void topic_remove(struct log *l, struct topic *t)
 	struct gone_topic *g = mem_zalloc(sizeof(*g));
 	struct err e = ERR_INIT;
 	size_t at = topics_above(l, t->name) - 1;
+	bool touched = false;
 
 	err_set(&e, ERR_TOPIC_NOT_FOUND, "topic \"%s\" was deleted", t->name);
 	memmove(l->sorted + at, l->sorted + at + 1, (l->topic_count - at - 1) * sizeof(*l->sorted));
@@ -160,6 +163,7 @@ static void topic_remove(struct log *l, struct topic *t)
 	runs_forget(l, t);
 	topic_ref(t);
 	for (uint32_t i = 0; i < t->partition_count; i++) {
+		touched |= t->partitions[i]->private_->range_seen == l->range_number;
 		append_discard(l, t->partitions[i]);
 		fetch_fail(l, t->partitions[i], &e);
 		waits_fail(l, t->partitions[i], &e);
@@ -167,7 +171,8 @@ static void topic_remove(struct log *l, struct topic *t)
 	}
 	topic_unref(t);
 	g->topic = t;
-	g->range_number = l->range_number;
+	g->range_number = l->range_number - !touched; /* the open range, or the newest of those that were cut */
+	g->end_lsn = l->wal ? wal_end_lsn(l->wal) : 0;
 	list_push(&l->gone, &g->node);
 }
 
@@ -194,6 +199,8 @@ static void topic_apply(struct log *l, const struct msg_topic_row *row)
 	struct err e = ERR_INIT;
 
 	if (row->deleted) {
+		if (l->state == LOG_STARTING)
+			map_put(&l->deleted_ids, &row->id, sizeof(row->id), l);
 		if (t)
 			topic_remove(l, t);
 		return;
@@ -259,6 +266,7 @@ int topics_apply(struct log *l, const struct msg_session_renewed *r, struct err 
 	for (at = 0; more == 0 && (more = pack_row_next(r->partitions, &at, msg_partition_row_fields, &partition, &a, e)) > 0; more = 0)
 		partition_apply(l, &partition);
 	arena_release(&a);
+	topics_free_gone(l);
 	return more;
 }
 
@@ -276,6 +284,7 @@ void topics_release(struct log *l)
 	}
 	mem_free(l->sorted);
 	map_release(&l->topics_by_id);
+	map_release(&l->deleted_ids);
 	map_release(&l->topics_by_name);
 }
 

@@ -112,10 +112,25 @@ static void list_move_all(struct list *to, struct list *from)
 		list_push(to, list_pop(from));
 }
 
+/* Whether nothing can ever answer this wait; e says why. What is in a segment by now is good. */
+static bool wait_is_vain(struct log *l, const struct partition *p, int64_t end_offset, struct err *e)
+{
+	if (p->topic->deleted)
+		err_set(e, ERR_TOPIC_NOT_FOUND, "topic \"%s\" was deleted", p->topic->name);
+	else if (l->state == LOG_FAILED && end_offset > p->synced_end)
+		err_set(e, ERR_OUTCOME_UNKNOWN, "the write-ahead log failed before the record was known to be on disk: %.200s", l->problem);
+	else if (p->private_->refused && end_offset > p->flushed_end)
+		err_set(e, ERR_OUTCOME_UNKNOWN, "partition %s-%u does not serve: %.300s", p->topic->name, p->number, p->damage);
+	else
+		return false;
+	return true;
+}
+
 static void waits_deliver(void *ctx)
 {
 	struct log *l = ctx;
 	struct list advanced, ready, *n;
+	struct err e = ERR_INIT;
 
 	list_move_all(&advanced, &l->advanced);
 	while ((n = list_pop(&advanced)))
@@ -123,8 +138,16 @@ static void waits_deliver(void *ctx)
 	list_move_all(&ready, &l->ready_waits);
 	while ((n = list_pop(&ready))) {
 		struct log_wait *w = list_entry(n, struct log_wait, node);
+		bool never = w->want != DURABILITY_NONE && wait_is_vain(l, w->partition, w->end_offset, &e);
 
-		w->done(w, DURABILITY_NONE, NULL);
+		w->done(w, DURABILITY_NONE, never ? &e : NULL);
+	}
+	list_move_all(&ready, &l->vain_watches);
+	while ((n = list_pop(&ready))) {
+		struct log_watch *w = list_entry(n, struct log_watch, node);
+
+		err_set(&e, ERR_TOPIC_NOT_FOUND, "the topic was deleted");
+		w->ready(w, &e);
 	}
 }
 
@@ -132,6 +155,7 @@ void log_wait(struct log *l, struct log_wait *w, struct partition *p, int64_t en
 	void (*done)(struct log_wait *, enum durability, const struct err *))
 {
 	enum wal_sync policy = settings_wal_sync(l->self->settings, NULL);
+	struct err vain = ERR_INIT;
 
 	if (want == DURABILITY_TOPIC)
 		want = policy == WAL_SYNC_ALWAYS ? p->topic->config.durability : DURABILITY_NONE;
@@ -141,13 +165,13 @@ void log_wait(struct log *l, struct log_wait *w, struct partition *p, int64_t en
 	w->end_offset = end_offset;
 	w->want = want;
 	w->done = done;
-	if (want == DURABILITY_NONE) {
+	if (want == DURABILITY_NONE || wait_is_vain(l, p, end_offset, &vain)) {
 		list_push(&l->ready_waits, &w->node);
 		loop_at_turn_end(l->loop, &l->deliver, waits_deliver, l);
 		return;
 	}
 	list_push(&p->private_->waits, &w->node);
-	if (want == DURABILITY_OBJECT)
+	if (want == DURABILITY_OBJECT && p->flushed_end < end_offset)
 		flush_wanted(l, p);
 	if (wait_end(w) >= end_offset)
 		waits_advanced(l, p);
@@ -163,6 +187,11 @@ void log_watch(struct log *l, struct log_watch *w, struct partition *p, int64_t 
 {
 	w->offset = offset;
 	w->ready = ready;
+	if (p->topic->deleted) {
+		list_push(&l->vain_watches, &w->node);
+		loop_at_turn_end(l->loop, &l->deliver, waits_deliver, l);
+		return;
+	}
 	list_push(&p->private_->watches, &w->node);
 	if (partition_high_watermark(p) > offset)
 		waits_advanced(l, p);

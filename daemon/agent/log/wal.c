@@ -124,7 +124,11 @@ struct wal_file *wal_adopt(struct wal *w, const char *path, int fd, const struct
 
 bool wal_adopt_spare(struct wal *w, const char *path)
 {
-	if (w->spare_count >= SPARES_KEPT)
+	int fd = w->spare_count < SPARES_KEPT ? disk_open(path, O_RDONLY, 0, NULL) : -1;
+	int64_t size = fd >= 0 ? disk_size(fd, NULL) : -1;
+
+	fd_close(&fd);
+	if (size != WAL_FILE_BYTES) /* whoever prepared it died on the way: the disk may be full in the middle of it */
 		return false;
 	w->spares[w->spare_count++] = mem_strdup(path);
 	return true;
@@ -135,7 +139,7 @@ int wal_begin(struct wal *w, uint64_t base_lsn, uint64_t previous_end_lsn, const
 	struct wal_file *f = wal_file_add(w, base_lsn, wal_next_generation(w));
 
 	w->files_made++;
-	w->current = f;
+	w->current = w->first = f;
 	f->end_lsn += n;
 	if (wal_file_create(w, f, previous_end_lsn, entries, n, e) < 0) {
 		w->current = NULL;
@@ -157,7 +161,7 @@ static bool wal_fits_file(const struct wal *w, uint64_t space)
 
 int wal_may_append(struct wal *w, uint64_t n, struct err *e)
 {
-	uint64_t room;
+	uint64_t room, staged;
 
 	if (w->failed_seen || !w->current)
 		return err_set(e, ERR_WAL_FAILED, "the write-ahead log takes no more data: %s",
@@ -166,9 +170,11 @@ int wal_may_append(struct wal *w, uint64_t n, struct err *e)
 		err_set(e, ERR_NO_SPACE, "no disk space for the next file of the write-ahead log in %s", w->dir);
 		return err_hint(e, "free space there; writing goes on by itself");
 	}
-	if (w->staged_bytes + n > WAL_STAGED_MAX && w->staged_bytes > 0)
-		return err_set(e, ERR_BACK_PRESSURE, "the disk is behind: %llu bytes wait to be written",
-			(unsigned long long)w->staged_bytes);
+	pthread_mutex_lock(&w->lock);
+	staged = w->staged_bytes;
+	pthread_mutex_unlock(&w->lock);
+	if (staged + n > WAL_STAGED_MAX && staged > 0)
+		return err_set(e, ERR_BACK_PRESSURE, "the disk is behind: %llu bytes wait to be written", (unsigned long long)staged);
 	room = w->current->base_lsn + WAL_FILE_BYTES - w->current->end_lsn;
 	if (n + n / 8 + 4096 > room && (w->file_count + 1) * (uint64_t)WAL_FILE_BYTES > w->options.max_bytes) {
 		err_set(e, ERR_BACK_PRESSURE, "the write-ahead log is full (wal.max_bytes=%llu)",

@@ -28,7 +28,7 @@ struct wal {
 	struct turn_end kick;
 
 	/* the loop's own */
-	struct wal_file *current;
+	struct wal_file *current, *first; /* first: the one that wal_begin() made */
 	uint64_t end_lsn, synced_seen, files_made;
 	bool failed_seen, no_space_seen;
 

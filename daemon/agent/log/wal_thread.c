@@ -37,6 +37,9 @@ static int wal_file_aside(struct wal *w, struct wal_file *f, char **path, struct
 	if (*path) {
 		fd = disk_open(*path, O_RDWR, 0, e);
 		f->prewritten = fd >= 0;
+		/* It may have been a WAL file: that it no longer has its old name must be durable before its header changes. */
+		if (fd >= 0 && disk_sync_dir(w->dir, e) < 0)
+			fd_close(&fd);
 		return fd;
 	}
 	*path = mem_printf("%s/%016llx.new", w->dir, (unsigned long long)f->generation);
@@ -92,6 +95,8 @@ static int wal_open_next(struct wal *w, struct wal_chunk *c, struct err *e)
 	pthread_mutex_lock(&w->lock);
 	w->no_space = false;
 	pthread_mutex_unlock(&w->lock);
+	loop_wake(&w->waker); /* with wal.sync=never nothing else would tell that there is room */
+	err_clear(e);
 	return 0;
 }
 
@@ -192,7 +197,7 @@ static bool wal_wait(struct wal *w, struct list *chunks, bool dirty, int64_t syn
 static void *wal_writer(void *arg)
 {
 	struct wal *w = arg;
-	struct wal_file *last = w->current;
+	struct wal_file *last = w->first; /* the loop may have left it already */
 	struct list chunks;
 	struct err e = ERR_INIT;
 	uint64_t written = w->synced_lsn;
@@ -225,6 +230,16 @@ static void *wal_writer(void *arg)
 	return NULL;
 }
 
+static bool wal_stopping(struct wal *w)
+{
+	bool stop;
+
+	pthread_mutex_lock(&w->lock);
+	stop = w->stop;
+	pthread_mutex_unlock(&w->lock);
+	return stop;
+}
+
 static int wal_prewrite(struct wal *w, const char *path, struct err *e)
 {
 	static const uint8_t zeros[PREWRITE_BYTES];
@@ -234,7 +249,7 @@ static int wal_prewrite(struct wal *w, const char *path, struct err *e)
 	if (fd < 0)
 		return -1;
 	for (int64_t at = 0; at < WAL_FILE_BYTES; at += PREWRITE_BYTES) {
-		if (w->stop || disk_pwrite(fd, zeros, sizeof(zeros), at, e) < 0)
+		if (wal_stopping(w) || disk_pwrite(fd, zeros, sizeof(zeros), at, e) < 0)
 			goto out;
 		/* Small steps: a long write-back would stand in the way of the log's own syncs. */
 		sync_file_range(fd, at, PREWRITE_BYTES, SYNC_FILE_RANGE_WRITE);
