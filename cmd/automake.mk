@@ -30,4 +30,4 @@ cmd_libcmd_a_SOURCES = \
 	cmd/output.c cmd/output.h
 CMD_LIBS = cmd/libcmd.a libsh/libshrun.a libsh/libshbase.a
 CMD_CLIENT_LIBS = cmd/libcmd.a libsh/libshrun.a $(FORMAT_LIBS) $(CURL_LIBS) $(JANSSON_LIBS)
-CMD_OFFLINE_LIBS = cmd/libcmd.a libsh/libshstore.a libsh/libshrun.a $(FORMAT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS)
+CMD_OFFLINE_LIBS = cmd/libcmd.a libsh/libshstore.a $(S3_LIBS) $(SQLITE_LIBS)

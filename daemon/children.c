@@ -250,17 +250,46 @@ static char *find_program(enum role role)
 	return mem_printf("%s/shd-%s", SH_LIBEXECDIR, name);
 }
 
+/*
+ * Our environment without what is not a role's business: keys of the object store are for the store, those of a database for meta. Settings
+ * reach the roles that need them by CONFIGURE. The strings stay ours.
+ */
+static char **environment_for(enum role role)
+{
+	static const struct {
+		const char *prefix;
+		enum role role; /* the supervisor: nobody's */
+	} secrets[] = {
+		{"AWS_", ROLE_STORE}, {"PG", ROLE_META}, {"SHD_", ROLE_SUPERVISOR}, {"STREAMCTL_", ROLE_SUPERVISOR}};
+	size_t count = 0, kept = 0;
+	char **result;
+
+	while (environ[count])
+		count++;
+	result = mem_array(count + 1, sizeof(*result));
+	for (size_t i = 0; i < count; i++) {
+		bool keep = true;
+
+		for (size_t j = 0; j < array_count(secrets); j++)
+			keep = keep && (secrets[j].role == role || strncmp(environ[i], secrets[j].prefix, strlen(secrets[j].prefix)) != 0);
+		if (keep)
+			result[kept++] = environ[i];
+	}
+	result[kept] = NULL;
+	return result;
+}
+
 static int launch(struct child *child, struct err *e)
 {
 	char *path = find_program(child->role), *title = mem_printf("shd: %s", child_name(child));
-	char *argv[] = {title, NULL};
+	char *argv[] = {title, NULL}, **environment = environment_for(child->role);
 	int fds[2] = {-1, -1}, status = -1;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds)) {
 		err_sys(e, ERR_INTERNAL, "cannot make a channel");
 		goto out;
 	}
-	if (spawn_child(path, argv, fds[1], &child->pid, e)) {
+	if (spawn_child(path, argv, environment, fds[1], &child->pid, e)) {
 		child->pid = 0;
 		goto out;
 	}
@@ -273,6 +302,7 @@ static int launch(struct child *child, struct err *e)
 out:
 	fd_close(&fds[0]);
 	fd_close(&fds[1]);
+	mem_free(environment);
 	mem_free(path);
 	mem_free(title);
 	return status;

@@ -9,7 +9,9 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -198,6 +200,13 @@ static void raise_descriptor_limit(const struct settings *s)
 			(unsigned long long)limit.rlim_cur, (long long)settings_number(s, "http.max_connections"));
 }
 
+/* Keys in our environment are for one role. Another process of the same user could read them from our memory as well. */
+static void hide_secrets(void)
+{
+	if (getenv("AWS_SECRET_ACCESS_KEY") || getenv("AWS_SESSION_TOKEN") || getenv("PGPASSWORD"))
+		prctl(PR_SET_DUMPABLE, 0);
+}
+
 static int open_family(struct supervisor *s, struct err *e)
 {
 	static const int signos[] = {SIGCHLD, SIGHUP, SIGTERM, SIGINT};
@@ -244,6 +253,7 @@ int supervisor_run(const struct configuration *config, struct settings *settings
 	signal(SIGPIPE, SIG_IGN);
 	notify_init();
 	raise_descriptor_limit(settings);
+	hide_secrets();
 	if (begin(&s, &e)) {
 		log_error("%s%s%s", e.text, *e.hint ? "; " : "", e.hint);
 		status = err_exit_status(e.code);

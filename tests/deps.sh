@@ -7,10 +7,13 @@
 set -eu
 
 build='autoconf automake make gcc libc6-dev pkg-config
-	libjansson-dev liblz4-dev libzstd-dev libsnappy-dev zlib1g-dev libcurl4-openssl-dev libsqlite3-dev'
+	libjansson-dev liblz4-dev libzstd-dev libsnappy-dev zlib1g-dev libcurl4-openssl-dev libssl-dev libexpat1-dev
+	libsqlite3-dev'
 # clang and its run-time for the sanitizers and fuzzers; mandoc lints the manual; the shells try their completions;
-# curl and jq speak to the API from outside; sqlite3 looks into the metadata; xz-utils packs for make distcheck.
-test='clang libclang-rt-14-dev mandoc curl jq sqlite3 bash-completion zsh fish xz-utils binutils'
+# curl and jq speak to the API from outside; sqlite3 looks into the metadata; xz-utils packs for make distcheck;
+# radosgw with ceph-mon and ceph-osd is an S3 service that is not ours.
+test='clang libclang-rt-14-dev mandoc curl jq sqlite3 bash-completion zsh fish xz-utils binutils
+	radosgw ceph-mon ceph-osd'
 
 case ${1:-all} in
 all) wanted="$build $test" ;;

@@ -60,7 +60,9 @@ only 'commands do not know the daemon' \
 	"$store|cmd/[a-z0-9_-]+\\.(h|def)" $(sources cmd)
 
 door 'sqlite3\.h' 'libsh/store/' 'SQLite has one door: the metadata drivers'
-door 'curl/.*' 'libsh/(run|store)/' 'libcurl has one door: the HTTP client'
+door 'curl/.*' 'libsh/run/http_client\.c' 'libcurl has one door: the HTTP client'
+door 'expat\.h' 'libsh/store/object_xml\.c' 'expat has one door: the reader of the XML of S3'
+door 'openssl/.*' 'libsh/format/sigv4\.c|daemon/agent/conn/' 'OpenSSL has two doors: signatures, and the connection layer'
 door 'lz4.*|zstd.*|zlib\.h|snappy.*' 'libsh/format/' 'codecs have one door: libsh/format'
 
 # What a program links is what a bug in it can reach.

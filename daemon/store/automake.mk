@@ -13,4 +13,4 @@ daemon_store_libshstorerole_a_SOURCES = \
 pkglibexec_PROGRAMS += daemon/store/shd-store
 daemon_store_shd_store_SOURCES = daemon/store/store.c
 daemon_store_shd_store_LDADD = daemon/store/libshstorerole.a daemon/libshdaemon.a libsh/libshstore.a \
-	libsh/libshrun.a libsh/libshformat.a libsh/libshbase.a $(LZ4_LIBS) $(ZSTD_LIBS) $(SNAPPY_LIBS) $(ZLIB_LIBS)
+	$(S3_LIBS)

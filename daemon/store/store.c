@@ -5,6 +5,7 @@
  * runs and refuses the rest.
  */
 #include <string.h>
+#include <sys/prctl.h>
 #include "daemon/store/store.h"
 #include "libsh/base/log.h"
 #include "libsh/base/mem.h"
@@ -24,6 +25,31 @@ void store_idle_check(struct store_role *r)
 		role_drained(r->self);
 }
 
+/* ---- starting ---- */
+
+static void prepare_run(struct work *w)
+{
+	(void)w;
+	object_store_prepare(store.objects, &store.prepare_error);
+}
+
+/* A store that is away is no reason not to start: the log takes records, the cache is read. But whoever set it up wants to know. */
+static void prepare_done(struct work *w)
+{
+	const struct err *e = &store.prepare_error;
+
+	(void)w;
+	if (e->code)
+		log_warn("the object store %s cannot be used now: %s%s%s", store.url, e->text, *e->hint ? "; " : "", e->hint);
+}
+
+/* Nobody else may read the store's keys, whatever else runs as this user. Core dumps would hold them too. */
+static void hide_keys(const char *url)
+{
+	if (strstr(url, "s3:"))
+		prctl(PR_SET_DUMPABLE, 0);
+}
+
 static void store_start(struct role_self *self)
 {
 	const char *url = settings_string(self->settings, "object.url");
@@ -35,7 +61,8 @@ static void store_start(struct role_self *self)
 	store.url = role_full_url(self, url, "file:", "objects");
 	list_init(&store.builds_running);
 	list_init(&store.builds_waiting);
-	if (object_store_open(url, self->data_dir, &store.objects, &e) < 0)
+	hide_keys(url);
+	if (object_store_open(url, self->data_dir, self->settings, &store.objects, &e) < 0)
 		fatalx("cannot open the object store %s: %s%s%s", url, e.text, *e.hint ? "; " : "", e.hint);
 	if (cache_open(cache_dir, (uint64_t)cache_max, &store.cache, &e) < 0)
 		fatalx("cannot open the cache: %s", e.text);
@@ -43,6 +70,8 @@ static void store_start(struct role_self *self)
 	store.io_pool = work_pool_new(self->loop, STORE_IO_THREADS, STORE_FETCHES + STORE_REMOVES, &e);
 	if (!store.build_pool || !store.io_pool)
 		fatalx("cannot start worker threads: %s", e.text);
+	store.prepare = (struct work){.run = prepare_run, .done = prepare_done};
+	work_submit(store.io_pool, &store.prepare, &e);
 	role_ready(self);
 }
 

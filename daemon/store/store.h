@@ -37,6 +37,8 @@ struct store_role {
 	struct cache *cache;
 	struct work_pool *build_pool, *io_pool;
 	struct store_counters counters;
+	struct work prepare; /* once, at the start */
+	struct err prepare_error;
 	bool draining;
 	/* build.c */
 	struct list builds_running, builds_waiting;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 noinst_LIBRARIES += libsh/libshformat.a
-libsh_libshformat_a_CPPFLAGS = $(AM_CPPFLAGS) $(LZ4_CFLAGS) $(ZSTD_CFLAGS) $(ZLIB_CFLAGS)
+libsh_libshformat_a_CPPFLAGS = $(AM_CPPFLAGS) $(CRYPTO_CFLAGS) $(LZ4_CFLAGS) $(ZSTD_CFLAGS) $(ZLIB_CFLAGS)
 libsh_libshformat_a_SOURCES = \
 	libsh/format/batch.c \
 	libsh/format/batch.h \
@@ -26,6 +26,8 @@ libsh_libshformat_a_SOURCES = \
 	libsh/format/segment.c \
 	libsh/format/segment.h \
 	libsh/format/segment_runs.c \
+	libsh/format/sigv4.c \
+	libsh/format/sigv4.h \
 	libsh/format/wal.c \
 	libsh/format/wal.h
 

@@ -38,6 +38,7 @@ struct http_client {
 	CURLM *multi;
 	char *base_url;
 	char *token;
+	char *ca_file;
 	struct list active, idle;
 	int idle_count;
 };
@@ -71,6 +72,12 @@ const char *http_client_url(const struct http_client *c)
 	return c->base_url;
 }
 
+void http_client_set_ca_file(struct http_client *c, const char *path)
+{
+	mem_free(c->ca_file);
+	c->ca_file = path ? mem_strdup(path) : NULL;
+}
+
 static void call_free(struct http_call *call)
 {
 	curl_easy_cleanup(call->easy);
@@ -90,6 +97,7 @@ void http_client_free(struct http_client *c)
 	curl_multi_cleanup(c->multi);
 	mem_free(c->base_url);
 	mem_free(c->token);
+	mem_free(c->ca_file);
 	mem_free(c);
 }
 
@@ -205,7 +213,7 @@ static void set_body(struct http_call *call)
 	curl_easy_setopt(easy, CURLOPT_READDATA, call);
 	curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
 	curl_easy_setopt(easy, CURLOPT_SEEKDATA, call);
-	if (q->read_body)
+	if (q->read_body && !q->body_bytes)
 		add_field(call, "Transfer-Encoding", "chunked");
 	else
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)q->body_bytes);
@@ -240,6 +248,10 @@ static void set_options(struct http_call *call)
 		curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
 		curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)((q->silence_ms + 999) / 1000));
 	}
+	if (call->client->ca_file)
+		curl_easy_setopt(easy, CURLOPT_CAINFO, call->client->ca_file);
+	for (const char *const *field = q->fields; field && *field; field++)
+		call->fields = curl_slist_append(call->fields, *field);
 	add_field(call, "Accept", q->accept ? q->accept : "application/json");
 	if (call->client->token) {
 		char *bearer = mem_printf("Bearer %s", call->client->token);
@@ -270,6 +282,7 @@ struct http_call *http_client_start(
 	call->done = done;
 	call->done_ctx = ctx;
 	call->answer.status = 0;
+	call->answer.complete = false;
 	call->answer.retry_after_ms = -1;
 	buf_reset(&call->answer.body);
 	call->curl_error[0] = '\0';
@@ -396,6 +409,7 @@ static void finish(struct http_client *c, struct http_call *call, CURLcode resul
 {
 	struct err e = ERR_INIT;
 
+	call->answer.complete = result == CURLE_OK;
 	if (result != CURLE_OK)
 		error_of_transport(call, result, &e);
 	else if (call->answer.status >= 400)

@@ -23,6 +23,8 @@ struct http_client;
 struct http_client *http_client_new(const char *base_url, const char *token, struct err *e);
 void http_client_free(struct http_client *c);
 const char *http_client_url(const struct http_client *c);
+/* Certificates of the authorities that are trusted, a PEM file; NULL: the system's. */
+void http_client_set_ca_file(struct http_client *c, const char *path);
 
 enum { HTTP_CLIENT_BODY_MAX = 64 << 20 }; /* of an answer that is collected */
 
@@ -34,7 +36,8 @@ struct http_call_request {
 	const char *accept;        /* NULL: application/json */
 	const void *body;          /* borrowed until the call is done */
 	size_t body_bytes;
-	/* Instead of body: fills p, returns bytes, 0 at the end, -1 to give up. */
+	const char *const *fields; /* further header fields, "Name: value", NULL at the end; copied. NULL: none */
+	/* Instead of body: fills p, returns bytes, 0 at the end, -1 to give up. body_bytes is what will come; 0: not known. */
 	ptrdiff_t (*read_body)(void *ctx, void *p, size_t n);
 	/* Body of a 2xx answer as it comes; 0, or -1 to end the call (done() then gets ERR_PARTIAL). NULL:
 	 * collected. */
@@ -48,6 +51,7 @@ struct http_call_request {
 };
 struct http_call_answer {
 	int status;                /* 0: none came */
+	bool complete;             /* all of it came, whatever it says */
 	int64_t retry_after_ms;    /* -1: not given */
 	struct buf body;           /* collected; of errors always */
 };

@@ -266,10 +266,6 @@ static int refuse(const struct settings *s, const char *name, enum err_code code
 
 static int check_built(const struct settings *s, struct err *e)
 {
-	if (!strncmp(settings_string(s, "object.url"), "s3:", 3)) {
-		refuse(s, "object.url", ERR_NOT_BUILT, e, "needs S3, which this version cannot use yet");
-		return err_hint(e, "use file: or file:///DIR");
-	}
 	if (!strncmp(settings_string(s, "meta.url"), "postgresql:", 11)) {
 		err_set(e, ERR_NOT_BUILT, "%s: meta.url: PostgreSQL is not built into this version yet",
 			settings_origin(s, "meta.url"));
@@ -288,6 +284,8 @@ int settings_check(const struct settings *s, struct err *e)
 
 	if (check_built(s, e))
 		return -1;
+	if (*settings_string(s, "s3.sse_kms_key") && strcmp(settings_string(s, "s3.sse"), "aws:kms") != 0)
+		return refuse(s, "s3.sse_kms_key", ERR_USAGE, e, "is of use with s3.sse=aws:kms only");
 	if (!*settings_string(s, "http.listen"))
 		return refuse(s, "http.listen", ERR_USAGE, e, "names no address");
 	/* The file being written, the one being flushed, and one ahead. */

@@ -42,7 +42,8 @@ static int arrange_descriptors(int fd, int failure)
 }
 
 /* Between fork and exec: only what is safe there. */
-static void __attribute__((noreturn)) child(const char *path, char *const argv[], int fd, int failure, pid_t parent)
+static void __attribute__((noreturn)) child(const char *path, char *const argv[], char *const environment[], int fd,
+	int failure, pid_t parent)
 {
 	int32_t why;
 
@@ -51,7 +52,7 @@ static void __attribute__((noreturn)) child(const char *path, char *const argv[]
 		_exit(EXIT_NO_EXEC); /* it died before the line above */
 	reset_signals();
 	if (!arrange_descriptors(fd, failure)) {
-		execv(path, argv);
+		execve(path, argv, environment);
 		failure = FAILURE_FD;
 	}
 	why = errno;
@@ -60,7 +61,7 @@ static void __attribute__((noreturn)) child(const char *path, char *const argv[]
 	_exit(EXIT_NO_EXEC);
 }
 
-int spawn_child(const char *path, char *const argv[], int fd, pid_t *pid, struct err *e)
+int spawn_child(const char *path, char *const argv[], char *const environment[], int fd, pid_t *pid, struct err *e)
 {
 	pid_t parent = getpid();
 	int failure[2];
@@ -71,7 +72,7 @@ int spawn_child(const char *path, char *const argv[], int fd, pid_t *pid, struct
 		return err_sys(e, ERR_INTERNAL, "cannot make a pipe");
 	*pid = fork();
 	if (*pid == 0)
-		child(path, argv, fd, failure[1], parent);
+		child(path, argv, environment ? environment : environ, fd, failure[1], parent);
 	if (*pid < 0)
 		err_sys(e, ERR_INTERNAL, "cannot start a process");
 	fd_close(&failure[1]);

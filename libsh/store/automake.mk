@@ -14,6 +14,13 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/object.c libsh/store/object.h \
 	libsh/store/object_dir.c \
 	libsh/store/object_fault.c \
+	libsh/store/object_open.c \
+	libsh/store/object_s3.c libsh/store/object_s3.h \
+	libsh/store/object_s3_credentials.c libsh/store/object_s3_credentials.h \
+	libsh/store/object_s3_list.c \
+	libsh/store/object_s3_put.c \
+	libsh/store/object_s3_request.c \
+	libsh/store/object_xml.c libsh/store/object_xml.h \
 	libsh/store/offline.c libsh/store/offline.h \
 	libsh/store/offline_objects.c \
 	libsh/store/offline_segment.c \
@@ -25,5 +32,7 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/wal_file.c libsh/store/wal_file.h \
 	libsh/store/window.c libsh/store/window.h
 
+# What the S3 driver needs, and so whatever opens an object store by its URL.
+S3_LIBS = libsh/libshrun.a $(FORMAT_LIBS) $(CURL_LIBS) $(EXPAT_LIBS) $(CRYPTO_LIBS) $(JANSSON_LIBS)
 # What a program links to use this layer.
 STORE_LIBS = libsh/libshstore.a $(FORMAT_LIBS)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all object stores share: URLs, the rule for names, and the put that checks what it cannot know. */
+/* What all object stores share: the rule for names, and the put that checks what it cannot know. */
 #include <string.h>
 #include "libsh/base/disk.h"
 #include "libsh/base/mem.h"
@@ -37,58 +37,15 @@ int object_name_check(const char *name, struct err *e)
 	return 0;
 }
 
-static int open_file_url(const char *rest, const char *data_dir, struct object_store **s, struct err *e)
-{
-	char *path;
-	int result;
-
-	if (!*rest)
-		path = mem_printf("%s/objects", data_dir);
-	else if (!strncmp(rest, "///", 3) && rest[3])
-		path = mem_strdup(rest + 2);
-	else {
-		err_set(e, ERR_INVALID_ARGUMENT, "object.url \"file:%s\" names no directory", rest);
-		return err_hint(e, "write file:///absolute/path, or file: for the directory \"objects\" in "
-				   "the data directory");
-	}
-	result = object_dir_open(path, s, e);
-	mem_free(path);
-	return result;
-}
-
-static int open_fault_url(const char *rest, const char *data_dir, struct object_store **s, struct err *e)
-{
-	const char *colon = strchr(rest, ':');
-	struct object_store *inner = NULL;
-	char *rules;
-	int result;
-
-	if (!colon || colon == rest || !strncmp(colon + 1, "fault:", 6))
-		return err_set(
-			e, ERR_INVALID_ARGUMENT, "object.url \"fault:%s\" is not fault:RULES_FILE:URL", rest);
-	if (object_store_open(colon + 1, data_dir, &inner, e) < 0)
-		return -1;
-	rules = mem_strndup(rest, (size_t)(colon - rest));
-	result = object_fault_open(inner, rules, s, e);
-	mem_free(rules);
-	return result;
-}
-
-int object_store_open(const char *url, const char *data_dir, struct object_store **s, struct err *e)
-{
-	if (!strncmp(url, "file:", 5))
-		return open_file_url(url + 5, data_dir, s, e);
-	if (!strncmp(url, "fault:", 6))
-		return open_fault_url(url + 6, data_dir, s, e);
-	err_set(e, ERR_NOT_BUILT,
-		"object.url \"%s\" needs an object store that this program was built without", url);
-	return err_hint(e, "use file: or file:///directory");
-}
-
 void object_store_free(struct object_store *s)
 {
 	if (s)
 		s->driver->free(s);
+}
+
+int object_store_prepare(struct object_store *s, struct err *e)
+{
+	return s->driver->prepare ? s->driver->prepare(s, e) : 0;
 }
 
 /* 1: the object holds what fd holds; 0: it does not; -1: it could not be read. */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include "libsh/base/buf.h"
 #include "libsh/base/err.h"
+#include "libsh/run/settings.h"
 
 enum { OBJECT_NAME_MAX = 200 }; /* bytes */
 
@@ -33,6 +34,9 @@ struct object_driver {
 	int (*remove)(struct object_store *s, const char *name, struct err *e); /* absent is success */
 	/* Every object whose name starts with prefix, in no order; each() returning non-zero stops and is returned. */
 	int (*list)(struct object_store *s, const char *prefix, int (*each)(void *ctx, const struct object_info *o), void *ctx, struct err *e);
+	/* Looks whether the store can be used, and tidies what was left half done; NULL: there is nothing to look at. Blocks;
+	 * a failure changes nothing, what it could not find out is found out with the first put. */
+	int (*prepare)(struct object_store *s, struct err *e);
 	void (*free)(struct object_store *s);
 };
 struct object_store {
@@ -40,9 +44,11 @@ struct object_store {
 	/* driver's own fields follow */
 };
 
-/* "file:" (a directory `objects` under data_dir), "file:///dir". ERR_NOT_BUILT for a scheme without a driver. For tests:
- * "fault:RULES_FILE:URL", the store of that URL behind object_fault_open(); the rules file's path holds no colon. */
-int object_store_open(const char *url, const char *data_dir, struct object_store **s, struct err *e);
+/* "file:" (a directory `objects` under data_dir), "file:///dir", "s3://bucket/prefix". ERR_NOT_BUILT for a scheme without a driver. For
+ * tests: "fault:RULES_FILE:URL", the store of that URL behind object_fault_open(); the rules file's path holds no colon.
+ * settings: those that begin with "s3."; NULL: what the environment says of them (SHD_S3_ENDPOINT, ...), as for shd. */
+int object_store_open(const char *url, const char *data_dir, const struct settings *settings, struct object_store **s, struct err *e);
+int object_store_prepare(struct object_store *s, struct err *e);
 void object_store_free(struct object_store *s); /* NULL allowed */
 /* 1 to OBJECT_NAME_MAX bytes; no part between slashes is empty or starts with a dot. */
 int object_name_check(const char *name, struct err *e);
@@ -53,6 +59,9 @@ int object_put_verified(struct object_store *s, const char *name, int fd, uint64
 /* A directory, made when absent. Files appear under their name whole and synced; what is being written is in its `.tmp`,
  * where leftovers older than a day are removed when it is opened. */
 int object_dir_open(const char *path, struct object_store **s, struct err *e);
+
+/* place: "bucket/prefix". Keys come from where object_s3_credentials.h says. Nothing is asked of the network yet. */
+int object_s3_open(const char *place, const struct settings *settings, struct object_store **s, struct err *e);
 
 /* Wraps another store (takes it over) and fails on demand, for tests. Rules, one a line: "OP MODE [after=N] [times=N] [percent=P seed=S]
  * [delay_ms=N]", OP put|get|size|remove|list|*, MODE unavailable|io|no_space|outcome_unknown (does it, then says so)|not_done (says unknown, did nothing)

@@ -283,6 +283,11 @@ static int fault_list(struct object_store *s, const char *prefix,
 	return fault_after(mode, OP_LIST, prefix, f->inner->driver->list(f->inner, prefix, each, ctx, e), e);
 }
 
+static int fault_prepare(struct object_store *s, struct err *e)
+{
+	return object_store_prepare(fault_of(s)->inner, e);
+}
+
 static void fault_free(struct object_store *s)
 {
 	struct fault_store *f = fault_of(s);
@@ -300,6 +305,7 @@ static const struct object_driver fault_driver = {
 	.size = fault_size,
 	.remove = fault_remove,
 	.list = fault_list,
+	.prepare = fault_prepare,
 	.free = fault_free,
 };
 

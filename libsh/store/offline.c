@@ -92,7 +92,7 @@ int offline_open(struct offline *o, const char *data_dir, const char *objects_ur
 	memset(o, 0, sizeof(*o));
 	o->data_dir = mem_strdup(data_dir);
 	if (meta_open("sqlite:", data_dir, true, &o->meta, e) ||
-		object_store_open(objects_url ? objects_url : "file:", data_dir, &o->objects, e) || list_partitions(o, e)) {
+		object_store_open(objects_url ? objects_url : "file:", data_dir, NULL, &o->objects, e) || list_partitions(o, e)) {
 		offline_close(o);
 		return -1;
 	}

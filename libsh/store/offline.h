@@ -13,7 +13,7 @@
 #include "libsh/store/segment_file.h"
 #include "libsh/store/wal_file.h"
 
-/* What a user named as STORE. A file:// URL is a directory; a directory is one of data if it has metadata. */
+/* What a user named as STORE. A file:// or s3:// URL is a directory of segments; a directory is one of data if it has metadata. */
 enum offline_kind { OFFLINE_DATA, OFFLINE_OBJECTS, OFFLINE_SEGMENT, OFFLINE_WAL };
 int offline_kind(const char *store, enum offline_kind *kind, struct err *e);
 /* Where shd keeps its data when it is not told: $XDG_DATA_HOME/streamhouse, ~/.local/share/streamhouse. mem_free(). */
@@ -47,7 +47,7 @@ struct offline_object_run {
 	uint64_t object_bytes;
 	struct segment_run run;
 };
-/* The store of a directory or file:// URL. */
+/* The store of a directory, file:// or s3:// URL; of the last with the settings that are in the environment. */
 int offline_objects_open(const char *store, struct object_store **s, struct err *e);
 /* The runs of every object that ends in .seg, by topic, partition and first offset. What cannot be read is told and left out. */
 int offline_objects_list(struct object_store *s, struct arena *a, struct offline_object_run **runs, size_t *count,

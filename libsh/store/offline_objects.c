@@ -19,10 +19,10 @@ int offline_kind(const char *store, enum offline_kind *kind, struct err *e)
 	char *meta;
 
 	*kind = OFFLINE_OBJECTS;
-	if (!strncmp(store, "file://", 7))
+	if (!strncmp(store, "file://", 7) || !strncmp(store, "s3://", 5))
 		return 0;
 	if (strstr(store, "://"))
-		return err_set(e, ERR_NOT_BUILT, "%s: only file:// URLs can be read", store);
+		return err_set(e, ERR_NOT_BUILT, "%s: only file:// and s3:// URLs can be read", store);
 	if (stat(store, &st))
 		return err_sys(e, ERR_NOT_FOUND, "%s", store);
 	if (!S_ISDIR(st.st_mode)) {
@@ -47,8 +47,8 @@ char *offline_default_store(void)
 
 int offline_objects_open(const char *store, struct object_store **s, struct err *e)
 {
-	if (!strncmp(store, "file://", 7))
-		return object_store_open(store, "", s, e);
+	if (strstr(store, "://"))
+		return object_store_open(store, "", NULL, s, e);
 	return object_dir_open(store, s, e);
 }
 

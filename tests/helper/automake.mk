@@ -47,3 +47,8 @@ tests_helper_http_server_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 tests_helper_http_server_LDADD = $(HTTP_TEST_LIBS)
 tests_helper_raw_http_SOURCES = tests/helper/raw_http.c
 tests_helper_raw_http_LDADD =
+
+# Any object store by its URL, for the tests of S3.
+check_PROGRAMS += tests/helper/object-tool
+tests_helper_object_tool_SOURCES = tests/helper/object_tool.c
+tests_helper_object_tool_LDADD = libsh/libshstore.a $(S3_LIBS)

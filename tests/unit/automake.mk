@@ -23,7 +23,7 @@ tests_unit_test_settings_LDADD = libsh/libshrun.a libsh/libshbase.a
 check_PROGRAMS += tests/unit/test-object
 TESTS += tests/unit/test-object
 tests_unit_test_object_SOURCES = tests/unit/test-object.c tests/unit/tap.h
-tests_unit_test_object_LDADD = libsh/libshstore.a libsh/libshbase.a
+tests_unit_test_object_LDADD = libsh/libshstore.a $(S3_LIBS)
 
 check_PROGRAMS += tests/unit/test-meta
 TESTS += tests/unit/test-meta
@@ -139,3 +139,8 @@ TESTS += tests/unit/test-http-routes
 tests_unit_test_http_routes_SOURCES = tests/unit/test-http-routes.c tests/unit/tap.h tests/helper/fake_log.c tests/helper/fake_log.h
 tests_unit_test_http_routes_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
 tests_unit_test_http_routes_LDADD = $(HTTP_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test-sigv4
+TESTS += tests/unit/test-sigv4
+tests_unit_test_sigv4_SOURCES = tests/unit/test-sigv4.c tests/unit/tap.h
+tests_unit_test_sigv4_LDADD = $(FORMAT_LIBS) $(CRYPTO_LIBS)

@@ -86,7 +86,7 @@ static void test_check(void)
 		enum err_code code;
 	} cases[] = {
 		{"agents", "2", ERR_NOT_BUILT},
-		{"object.url", "s3://bucket", ERR_NOT_BUILT},
+		{"s3.sse_kms_key", "key", ERR_USAGE},
 		{"meta.url", "postgresql://u:secret@h/db", ERR_NOT_BUILT},
 		{"http.listen", "", ERR_USAGE},
 		{"segment.max_bytes", "1M", ERR_NONE},

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request to S3, from struct to signature to verdict. Every body is signed with its SHA-256, also over TLS, so that what was changed
+ * between our file and the service is refused there; that costs a second pass over bytes that are in memory anyway.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include "libsh/base/clock.h"
+#include "libsh/base/disk.h"
+#include "libsh/base/mem.h"
+#include "libsh/base/uuid.h"
+#include "libsh/store/object_s3.h"
+#include "libsh/store/object_xml.h"
+
+enum {
+	ATTEMPTS = 5,
+	PAUSE_FIRST_MS = 50,
+	PAUSE_MAX_MS = 3000,
+	SLOWEST_BYTES_PER_MS = 64, /* an object that comes slower than that is given up */
+	HASH_CHUNK_BYTES = 128 << 10,
+	FIELDS_MAX = 16,
+	ALL_HEADERS = 16,
+};
+
+struct attempt {
+	struct object_s3 *s;
+	const struct object_s3_call *call;
+	struct object_s3_answer *answer;
+	uint64_t sent, received;
+	bool too_much;
+	struct err local; /* our file could not be read */
+};
+enum verdict { VERDICT_DONE, VERDICT_AGAIN, VERDICT_REFUSED };
+
+void object_s3_answer_release(struct object_s3_answer *a)
+{
+	buf_release(&a->body);
+}
+
+static void answer_init(struct object_s3_answer *a)
+{
+	memset(a, 0, sizeof(*a));
+	a->content_length = a->retry_after_ms = -1;
+	buf_init(&a->body, S3_BODY_MAX);
+}
+
+/* ---- connections ---- */
+
+static struct http_client *client_get(struct object_s3 *s, struct err *e)
+{
+	struct http_client *c = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->idle_count)
+		c = s->idle[--s->idle_count];
+	pthread_mutex_unlock(&s->lock);
+	if (c)
+		return c;
+	c = http_client_new(s->base_url, NULL, e);
+	if (c && s->ca_file)
+		http_client_set_ca_file(c, s->ca_file);
+	return c;
+}
+
+static void client_put(struct object_s3 *s, struct http_client *c)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->idle_count < S3_CLIENTS_MAX) {
+		s->idle[s->idle_count++] = c;
+		c = NULL;
+	}
+	pthread_mutex_unlock(&s->lock);
+	http_client_free(c);
+}
+
+/* ---- what the HTTP client calls ---- */
+
+static ptrdiff_t on_read(void *ctx, void *p, size_t n)
+{
+	struct attempt *a = ctx;
+	uint64_t left = a->call->body_bytes - a->sent;
+
+	if (n > left)
+		n = (size_t)left;
+	if (n && disk_pread(a->call->fd, p, n, (int64_t)(a->call->fd_offset + a->sent), &a->local) < 0)
+		return -1;
+	a->sent += n;
+	return (ptrdiff_t)n;
+}
+
+static int on_data(void *ctx, const void *p, size_t n)
+{
+	struct attempt *a = ctx;
+
+	if (!a->call->into) {
+		a->too_much = buf_add(&a->answer->body, p, n) < 0;
+	} else if (n > a->call->into_bytes - a->received) {
+		a->too_much = true;
+	} else {
+		memcpy((char *)a->call->into + a->received, p, n);
+		a->received += n;
+	}
+	return a->too_much ? -1 : 0;
+}
+
+/* The field's value when the line is of that field, cut to fit. */
+static bool field_value(const char *line, size_t n, const char *name, char *out, size_t out_bytes)
+{
+	size_t len = strlen(name);
+
+	if (n <= len || strncasecmp(line, name, len) != 0 || line[len] != ':')
+		return false;
+	line += len + 1;
+	n -= len + 1;
+	while (n && (*line == ' ' || *line == '\t')) {
+		line++;
+		n--;
+	}
+	while (n && (line[n - 1] == '\r' || line[n - 1] == '\n' || line[n - 1] == ' '))
+		n--;
+	if (n >= out_bytes)
+		n = out_bytes - 1;
+	memcpy(out, line, n);
+	out[n] = '\0';
+	return true;
+}
+
+static void on_field(void *ctx, const char *line, size_t n)
+{
+	struct object_s3_answer *a = ((struct attempt *)ctx)->answer;
+	char number[24];
+	long long value;
+
+	if (field_value(line, n, "etag", a->etag, sizeof(a->etag)) ||
+		field_value(line, n, "content-range", a->content_range, sizeof(a->content_range)) ||
+		field_value(line, n, "x-amz-bucket-region", a->region, sizeof(a->region)))
+		return;
+	if (field_value(line, n, "content-length", number, sizeof(number)) && sscanf(number, "%lld", &value) == 1)
+		a->content_length = value;
+}
+
+/* ---- verdicts ---- */
+
+static const struct {
+	const char *code;
+	enum err_code err;
+	bool again;
+	const char *hint;
+} known_codes[] = {
+	{"NoSuchKey", ERR_NOT_FOUND, false, NULL},
+	{"NoSuchUpload", ERR_NOT_FOUND, false, NULL},
+	{"PreconditionFailed", ERR_EXISTS, false, NULL},
+	{"InvalidRange", ERR_CORRUPT, false, NULL},
+	{"SlowDown", ERR_UNAVAILABLE, true, NULL},
+	{"RequestLimitExceeded", ERR_UNAVAILABLE, true, NULL},
+	{"TooManyRequests", ERR_UNAVAILABLE, true, NULL},
+	{"RequestTimeout", ERR_UNAVAILABLE, true, NULL},
+	{"IncompleteBody", ERR_UNAVAILABLE, true, NULL},
+	{"ConditionalRequestConflict", ERR_UNAVAILABLE, true, NULL},
+	{"OperationAborted", ERR_UNAVAILABLE, true, NULL},
+	{"BadDigest", ERR_IO, true, "bytes were changed on their way to the store"},
+	{"XAmzContentSHA256Mismatch", ERR_IO, true, "bytes were changed on their way to the store"},
+	{"QuotaExceeded", ERR_NO_SPACE, false, "raise the quota of the bucket or its owner"},
+	{"XMinioStorageFull", ERR_NO_SPACE, false, NULL},
+	{"NotImplemented", ERR_NOT_BUILT, false, NULL},
+	{"NoSuchBucket", ERR_UNAVAILABLE, false, "create the bucket, or correct object.url"},
+	{"InvalidBucketName", ERR_UNAVAILABLE, false, "correct object.url"},
+	{"AccessDenied", ERR_UNAVAILABLE, false,
+		"the key needs s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and s3:AbortMultipartUpload"},
+	{"InvalidAccessKeyId", ERR_UNAVAILABLE, false, "the store does not know the access key"},
+	{"SignatureDoesNotMatch", ERR_UNAVAILABLE, false, "the secret key is wrong, or s3.region or s3.endpoint is"},
+	{"RequestTimeTooSkewed", ERR_UNAVAILABLE, false, "correct the clock of this machine"},
+	{"AuthorizationHeaderMalformed", ERR_UNAVAILABLE, false, "set s3.region to the bucket's region"},
+	{"PermanentRedirect", ERR_UNAVAILABLE, false, "set s3.region and s3.endpoint to the bucket's"},
+	{"ExpiredToken", ERR_UNAVAILABLE, true, "the key has expired"},
+	{"InvalidToken", ERR_UNAVAILABLE, true, "the session token is not valid"},
+};
+
+/* When there is no code that we know: HEAD has no body, proxies have their own. */
+static enum verdict judge_status(const struct attempt *at, enum err_code *code)
+{
+	int status = at->answer->status;
+
+	*code = ERR_IO;
+	if (status == 404 && !strcmp(at->call->method, "HEAD"))
+		*code = ERR_NOT_FOUND;
+	else if (status == 412)
+		*code = ERR_EXISTS;
+	else if (status == 416)
+		*code = ERR_CORRUPT;
+	else if (status == 501)
+		*code = ERR_NOT_BUILT;
+	else if (status == 507)
+		*code = ERR_NO_SPACE;
+	else if (status < 500)
+		*code = ERR_UNAVAILABLE;
+	else if (!at->call->repeatable)
+		*code = ERR_OUTCOME_UNKNOWN;
+	else
+		*code = ERR_UNAVAILABLE;
+	return status == 429 || (status >= 500 && *code == ERR_UNAVAILABLE) ? VERDICT_AGAIN : VERDICT_REFUSED;
+}
+
+static enum verdict judge_error(const struct attempt *at, struct err *e)
+{
+	const struct object_s3_answer *a = at->answer;
+	const char *what = at->call->key ? at->call->key : at->s->bucket, *hint = NULL;
+	enum err_code code;
+	enum verdict verdict = judge_status(at, &code);
+
+	for (size_t i = 0; i < array_count(known_codes); i++)
+		if (!strcmp(known_codes[i].code, a->code)) {
+			code = known_codes[i].err;
+			hint = known_codes[i].hint;
+			verdict = known_codes[i].again ? VERDICT_AGAIN : VERDICT_REFUSED;
+		}
+	err_set(e, code, "%s %s: the store answered %d%s%s%s%s", at->call->method, what, a->status, a->code[0] ? " " : "", a->code,
+		a->message[0] ? ": " : "", a->message);
+	if (hint)
+		err_hint(e, "%s", hint);
+	else if (*a->region && strcmp(a->region, at->s->region) != 0 && (a->status / 100 == 3 || a->status == 400))
+		err_hint(e, "set s3.region=%s", a->region);
+	return verdict;
+}
+
+/* No answer, or not all of it. */
+static enum verdict judge_transport(const struct attempt *at, const struct err *why, struct err *e)
+{
+	const char *what = at->call->key ? at->call->key : at->s->bucket;
+
+	if (at->local.code) {
+		if (e)
+			*e = at->local;
+		return VERDICT_REFUSED;
+	}
+	if (at->too_much) {
+		err_set(e, ERR_IO, "%s %s: the store sent more than was asked for", at->call->method, what);
+		return VERDICT_REFUSED;
+	}
+	if (why->code == ERR_CONNECT || at->call->repeatable) {
+		err_set(e, ERR_UNAVAILABLE, "%s", why->text);
+		return VERDICT_AGAIN;
+	}
+	err_set(e, ERR_OUTCOME_UNKNOWN, "%s", why->text);
+	return VERDICT_REFUSED;
+}
+
+static void read_error(struct object_s3_answer *a, const struct buf *body)
+{
+	if (!body->len)
+		return;
+	if (object_xml_find(body->data, body->len, "Error/Code", a->code, sizeof(a->code), NULL) < 0)
+		a->code[0] = '\0';
+	if (object_xml_find(body->data, body->len, "Error/Message", a->message, sizeof(a->message), NULL) < 0)
+		a->message[0] = '\0';
+}
+
+static enum verdict judge(struct attempt *at, const struct http_call_answer *answer, const struct err *why, struct err *e)
+{
+	struct object_s3_answer *a = at->answer;
+
+	a->status = answer->status;
+	a->retry_after_ms = answer->retry_after_ms;
+	if (!answer->complete)
+		return judge_transport(at, why, e);
+	if (a->status / 100 != 2) {
+		read_error(a, &answer->body);
+		return judge_error(at, e);
+	}
+	if (at->call->into && at->received != at->call->into_bytes) {
+		err_set(e, ERR_UNAVAILABLE, "%s %s: %llu bytes came, not %zu", at->call->method, at->call->key,
+			(unsigned long long)at->received, at->call->into_bytes);
+		return VERDICT_AGAIN;
+	}
+	return VERDICT_DONE;
+}
+
+/* ---- one attempt ---- */
+
+struct signed_request {
+	struct buf path; /* with the query */
+	struct sigv4_pair headers[ALL_HEADERS];
+	size_t header_count;
+	char *fields[FIELDS_MAX + 1];
+	char time[SIGV4_TIME_BYTES];
+};
+
+static void add_header(struct signed_request *r, const char *name, const char *value)
+{
+	r->headers[r->header_count++] = (struct sigv4_pair){name, value};
+}
+
+static int sign(struct object_s3 *s, const struct object_s3_call *call, const struct object_s3_key *key, const char *payload_hash,
+	struct signed_request *r, struct err *e)
+{
+	const char *k = call->key ? call->key : "";
+	char *path = s->path_style ? mem_printf("/%s%s%s", s->bucket, call->key ? "/" : "", k) : mem_printf("/%s", k);
+	struct sigv4_request q = {.method = call->method, .path = path, .query = call->query, .query_count = call->query_count,
+		.headers = r->headers, .payload_hash = payload_hash};
+	struct sigv4_key sk = {key->access_key, key->secret_key, s->region, "s3", r->time};
+	struct buf authorization = BUF_INIT(SIGV4_TEXT_MAX);
+	int result;
+
+	sigv4_time(clock_real_ms() / 1000, r->time);
+	add_header(r, "host", s->host);
+	add_header(r, "x-amz-date", r->time);
+	add_header(r, "x-amz-content-sha256", payload_hash);
+	if (*key->token)
+		add_header(r, "x-amz-security-token", key->token);
+	for (size_t i = 0; i < call->header_count; i++)
+		add_header(r, call->headers[i].name, call->headers[i].value);
+	q.header_count = r->header_count;
+	result = sigv4_authorization(&authorization, &q, &sk, e);
+	sigv4_path(&r->path, path, false);
+	if (call->query_count) {
+		buf_addc(&r->path, '?');
+		sigv4_query(&r->path, call->query, call->query_count);
+	}
+	/* All but the host, which the HTTP client sends by itself. */
+	for (size_t i = 1; i < r->header_count; i++)
+		r->fields[i - 1] = mem_printf("%s: %s", r->headers[i].name, r->headers[i].value);
+	if (result == 0)
+		r->fields[r->header_count - 1] = mem_printf("Authorization: %s", authorization.data);
+	r->fields[r->header_count] = mem_strdup("User-Agent: streamhouse");
+	buf_release(&authorization);
+	mem_free(path);
+	return result;
+}
+
+static void signed_release(struct signed_request *r)
+{
+	for (int i = 0; i <= FIELDS_MAX; i++)
+		mem_free(r->fields[i]);
+	buf_release(&r->path);
+}
+
+static enum verdict send_request(struct attempt *at, const struct signed_request *r, struct err *e)
+{
+	const struct object_s3_call *call = at->call;
+	uint64_t most = call->into_bytes > call->body_bytes ? call->into_bytes : call->body_bytes;
+	struct http_call_request q = {.method = call->method, .path = r->path.data, .accept = "*/*",
+		.fields = (const char *const *)r->fields, .field = on_field, .data = on_data, .ctx = at,
+		.timeout_ms = 2 * at->s->timeout_ms + (int64_t)(most / SLOWEST_BYTES_PER_MS), .silence_ms = at->s->timeout_ms,
+		.reads_only = call->repeatable};
+	struct http_client *client = client_get(at->s, e);
+	struct http_call_answer answer = {0};
+	struct err why = ERR_INIT;
+	enum verdict verdict;
+
+	if (!client)
+		return VERDICT_REFUSED;
+	if (call->has_body) {
+		q.content_type = "application/octet-stream";
+		q.body = call->body ? call->body : "";
+		q.body_bytes = (size_t)call->body_bytes;
+		if (!call->body && call->body_bytes)
+			q.read_body = on_read;
+	}
+	http_client_do(client, &q, &answer, &why);
+	client_put(at->s, client);
+	verdict = judge(at, &answer, &why, e);
+	buf_release(&answer.body);
+	return verdict;
+}
+
+static enum verdict attempt(struct object_s3 *s, const struct object_s3_call *call, const char *payload_hash, struct object_s3_answer *a,
+	struct err *e)
+{
+	struct attempt at = {.s = s, .call = call, .answer = a, .local = ERR_INIT};
+	struct signed_request r = {.path = BUF_INIT(SIGV4_TEXT_MAX)};
+	struct object_s3_key key = {0};
+	enum verdict verdict = VERDICT_REFUSED;
+
+	answer_init(a);
+	if (object_s3_credentials_get(s->credentials, &key, e) < 0)
+		return verdict;
+	if (sign(s, call, &key, payload_hash, &r, e) == 0)
+		verdict = send_request(&at, &r, e);
+	if (!strcmp(a->code, "ExpiredToken") || !strcmp(a->code, "InvalidToken") || !strcmp(a->code, "InvalidAccessKeyId"))
+		object_s3_credentials_refused(s->credentials, key.generation);
+	object_s3_key_release(&key);
+	signed_release(&r);
+	return verdict;
+}
+
+/* ---- all attempts ---- */
+
+static int hash_body(const struct object_s3_call *call, char out[SIGV4_HASH_BYTES], struct err *e)
+{
+	struct sigv4_hasher *h = sigv4_hasher_new();
+	char *chunk = NULL;
+	int result = 0;
+
+	if (call->body)
+		sigv4_hasher_add(h, call->body, (size_t)call->body_bytes);
+	else if (call->body_bytes)
+		chunk = mem_alloc(HASH_CHUNK_BYTES);
+	for (uint64_t at = 0; chunk && at < call->body_bytes && result == 0;) {
+		uint64_t left = call->body_bytes - at;
+		size_t n = left < HASH_CHUNK_BYTES ? (size_t)left : HASH_CHUNK_BYTES;
+
+		result = disk_pread(call->fd, chunk, n, (int64_t)(call->fd_offset + at), e);
+		if (result == 0)
+			sigv4_hasher_add(h, chunk, n);
+		at += n;
+	}
+	sigv4_hasher_end(h, out);
+	mem_free(chunk);
+	return result;
+}
+
+/* Anything between nothing and a doubling limit, so that many who failed together do not come back together. */
+static int64_t pause_ms(int tries, int64_t retry_after_ms)
+{
+	struct uuid random = uuid_random();
+	int64_t most = (int64_t)PAUSE_FIRST_MS << tries;
+
+	if (most > PAUSE_MAX_MS)
+		most = PAUSE_MAX_MS;
+	most = 1 + (random.b[0] << 8 | random.b[1]) % most;
+	return retry_after_ms > 0 ? retry_after_ms + most : most;
+}
+
+int object_s3_do(struct object_s3 *s, const struct object_s3_call *call, struct object_s3_answer *a, struct err *e)
+{
+	int64_t deadline = clock_mono_ms() + 2 * s->timeout_ms;
+	char hash[SIGV4_HASH_BYTES];
+
+	answer_init(a);
+	if (hash_body(call, hash, e) < 0)
+		return -1;
+	for (int tries = 0;; tries++) {
+		enum verdict verdict = attempt(s, call, hash, a, e);
+		struct timespec t;
+		int64_t pause;
+
+		if (verdict == VERDICT_DONE) {
+			err_clear(e);
+			return 0;
+		}
+		pause = pause_ms(tries, a->retry_after_ms);
+		if (verdict == VERDICT_REFUSED || tries + 1 == ATTEMPTS || clock_mono_ms() + pause >= deadline)
+			return -1;
+		object_s3_answer_release(a);
+		t = (struct timespec){pause / 1000, pause % 1000 * 1000000};
+		nanosleep(&t, NULL);
+	}
+}
