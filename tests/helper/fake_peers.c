@@ -25,9 +25,11 @@ struct fake {
 	bool down[ROLE_COUNT];
 	struct fake_fault faults[4];
 	int fault_count, verdict; /* verdict: forced on the next commit, -1: none */
+	struct list calls; /* under way */
 };
 
 struct peer_call_handle {
+	struct list node;
 	struct timer timer;
 	struct fake *fake;
 	enum role peer;
@@ -50,6 +52,7 @@ struct role_self *fake_self(const char *data_dir)
 	struct err e = ERR_INIT;
 	char *objects = mem_printf("%s/objects", data_dir), *meta = mem_printf("%s/meta", data_dir);
 
+	list_init(&f->calls);
 	f->self.role = ROLE_AGENT;
 	f->self.data_dir = mem_strdup(data_dir);
 	f->self.settings = settings_new();
@@ -64,10 +67,22 @@ struct role_self *fake_self(const char *data_dir)
 	return &f->self;
 }
 
+static void call_free(struct peer_call_handle *c)
+{
+	list_remove(&c->node);
+	loop_timer_cancel(c->fake->self.loop, &c->timer);
+	fd_close(&c->fd);
+	buf_release(&c->body);
+	mem_free(c);
+}
+
+/* A log that was given up may have left calls that nobody waits for. */
 void fake_free(struct role_self *self)
 {
 	struct fake *f = container_of(self, struct fake, self);
 
+	while (!list_empty(&f->calls))
+		call_free(list_entry(f->calls.next, struct peer_call_handle, node));
 	meta_free(f->meta);
 	object_store_free(f->store);
 	settings_free(self->settings);
@@ -289,14 +304,6 @@ static int fake_read(struct fake *f, const struct msg_object_read *m, int *fd, s
 
 /* ---- calls ---- */
 
-static void call_free(struct peer_call_handle *c)
-{
-	loop_timer_cancel(c->fake->self.loop, &c->timer);
-	fd_close(&c->fd);
-	buf_release(&c->body);
-	mem_free(c);
-}
-
 static int call_run(struct peer_call_handle *c, const void *body, void *reply, int *fd, struct arena *a, struct err *e)
 {
 	struct fake *f = c->fake;
@@ -354,6 +361,7 @@ struct peer_call_handle *peer_call(struct role_self *self, enum role peer, uint3
 	c->fd = fd_count ? fcntl(fds[0], F_DUPFD_CLOEXEC, 0) : -1;
 	c->done = done;
 	c->ctx = ctx;
+	list_push(&c->fake->calls, &c->node);
 	buf_init(&c->body, 1 << 24);
 	pack_write(&c->body, message_table[type].body, body);
 	loop_timer_set(self->loop, &c->timer, 0, call_fire, c);
