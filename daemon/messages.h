@@ -41,6 +41,7 @@ const char *role_name(enum role r); /* "agent" */
 	M(OBJECT_READ,     AGENT,      STORE,   object_read,     object_data,      true)  \
 	M(STORE_STATUS,    AGENT,      STORE,   empty,           store_status,     true)  \
 	/* garbage */                                                                    \
+	M(RETAIN,          JANITOR,    META,    retain,          retained,         true)  \
 	M(GARBAGE_LIST,    JANITOR,    META,    garbage_list,    garbage_names,    true)  \
 	M(GARBAGE_DONE,    JANITOR,    META,    garbage_done,    empty,            true)  \
 	M(OBJECT_REMOVE,   JANITOR,    STORE,   object_remove,   empty,            true)
@@ -79,7 +80,8 @@ bool message_allowed(int type, enum role from, enum role to);
 #define TOPIC_ROW_FIELDS(F, S) F(S, UUID, id) F(S, STR, name) F(S, U32, partitions) F(S, U32, replication_factor) \
 	F(S, STR, config) F(S, I64, created_ms) F(S, U8, deleted)
 #define PARTITION_ROW_FIELDS(F, S) F(S, UUID, topic) F(S, U32, partition) F(S, U32, slot) F(S, U32, epoch) \
-	F(S, I64, log_start) F(S, I64, flushed_end) F(S, U64, records) F(S, U64, bytes)
+	F(S, I64, log_start) F(S, I64, flushed_end) F(S, U64, records) F(S, U64, bytes) \
+	F(S, U64, expired_records) F(S, U64, expired_bytes)
 #define SESSION_CLOSE_FIELDS(F, S) F(S, U64, session)
 #define META_CHANGED_FIELDS(F, S) F(S, U64, version)
 #define TOPIC_CREATE_FIELDS(F, S) F(S, STR, name) F(S, U32, partitions) F(S, U32, replication_factor) F(S, STR, config)
@@ -112,6 +114,9 @@ bool message_allowed(int type, enum role from, enum role to);
 #define OBJECT_DATA_FIELDS(F, S) F(S, U64, position)
 #define STORE_STATUS_FIELDS(F, S) F(S, STR, url) F(S, U64, cache_bytes) F(S, U64, cache_max_bytes) F(S, U64, cache_hits) F(S, U64, cache_misses) \
 	F(S, U64, puts) F(S, U64, gets) F(S, U64, removes) F(S, U64, errors) F(S, U64, put_bytes) F(S, U64, get_bytes)
+/* hold_ms: nothing expires by age this long after a boot or a step of the clock. more 1: there is more to do at once. */
+#define RETAIN_FIELDS(F, S) F(S, I64, hold_ms)
+#define RETAINED_FIELDS(F, S) F(S, U8, more) F(S, U64, runs) F(S, U64, records) F(S, U64, bytes)
 #define GARBAGE_LIST_FIELDS(F, S) F(S, I64, grace_ms) F(S, U32, max)
 /* more 1: there is more to do at once. */
 #define GARBAGE_NAMES_FIELDS(F, S) F(S, BYTES, names) F(S, U8, more)
@@ -129,7 +134,7 @@ bool message_allowed(int type, enum role from, enum role to);
 	B(segment_intent, SEGMENT_INTENT_FIELDS) B(segment_intended, SEGMENT_INTENDED_FIELDS) B(segment_commit, SEGMENT_COMMIT_FIELDS) \
 	B(segment_committed, SEGMENT_COMMITTED_FIELDS) B(run_find, RUN_FIND_FIELDS) B(run_found, RUN_FOUND_FIELDS) \
 	B(object_read, OBJECT_READ_FIELDS) B(object_data, OBJECT_DATA_FIELDS) B(store_status, STORE_STATUS_FIELDS) \
-	B(garbage_list, GARBAGE_LIST_FIELDS) B(garbage_names, GARBAGE_NAMES_FIELDS) B(name_row, NAME_ROW_FIELDS) \
+	B(retain, RETAIN_FIELDS) B(retained, RETAINED_FIELDS) B(garbage_list, GARBAGE_LIST_FIELDS) B(garbage_names, GARBAGE_NAMES_FIELDS) B(name_row, NAME_ROW_FIELDS) \
 	B(garbage_done, GARBAGE_DONE_FIELDS) B(object_remove, OBJECT_REMOVE_FIELDS)
 
 /* struct msg_wire, msg_wire_fields[] and so on. */

@@ -16,6 +16,7 @@ SHELL_TESTS = \
 	tests/t0300-http-protocol.t \
 	tests/t0301-http-records.t \
 	tests/t0200-meta.t \
+	tests/t0410-retention.t \
 	tests/t0300-store.t \
 	tests/t0100-shd.t \
 	tests/t0101-family.t \

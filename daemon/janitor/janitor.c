@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * shd-janitor: deletes objects that the metadata calls dead. A round: ask meta for names older than the grace
- * period, have the store remove each, tell meta that it is gone. One call is on its way at a time; between
+ * shd-janitor: has the metadata expire what topics do not keep, and deletes objects that it calls dead. A
+ * round: ask meta to raise log starts, ask it for names of objects that are dead for the grace period, have
+ * the store remove each, tell meta that it is gone. One call is on its way at a time; between
  * rounds there is only a timer.
  *
  * It decides nothing. What could not be listed or removed stays dead in the metadata and is tried in a later
@@ -14,6 +15,7 @@
 enum {
 	NAMES_MAX = 1000, /* of one round */
 	CALL_TIMEOUT_MS = 60000,
+	RETAIN_STEPS_MAX = 64, /* of one round */
 	SOON_MS = 1000, /* next round when there is more to do */
 	PAUSE_MAX_MS = 3600000,
 };
@@ -27,6 +29,8 @@ struct janitor {
 	size_t position;          /* in names */
 	const char *name;         /* in work */
 	uint64_t removed, failed; /* in this round */
+	unsigned retain_steps;
+	uint64_t expired_runs, expired_records;
 	bool more;
 	int64_t pause_ms; /* after failures; 0: none */
 };
@@ -36,6 +40,7 @@ static struct janitor janitor;
 
 static void round_begin(void *ctx);
 static void next_name(struct janitor *j);
+static void retain(struct janitor *j);
 
 static int64_t interval_ms(const struct janitor *j)
 {
@@ -53,6 +58,9 @@ static void round_end(struct janitor *j)
 {
 	int64_t after_ms = interval_ms(j);
 
+	if (j->expired_runs)
+		log_info("retention: %llu records in %llu runs expired",
+			(unsigned long long)j->expired_records, (unsigned long long)j->expired_runs);
 	if (j->removed)
 		log_info("removed %llu dead objects", (unsigned long long)j->removed);
 	if (j->failed) {
@@ -141,21 +149,57 @@ static void listed(void *ctx, const void *reply, struct chan_message *message, c
 	}
 	j->names = (struct bytes){
 		arena_dup(&j->arena, names->names.data, names->names.len), names->names.len};
-	j->more = names->more;
+	j->more = j->more || names->more;
 	next_name(j);
+}
+
+static void list_dead(struct janitor *j)
+{
+	struct msg_garbage_list body = {
+		.grace_ms = settings_number(j->self->settings, "object.grace"), .max = NAMES_MAX};
+
+	j->call = peer_call(
+		j->self, ROLE_META, 0, MSG_GARBAGE_LIST, &body, NULL, 0, CALL_TIMEOUT_MS, listed, j);
+}
+
+static void retained(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
+{
+	const struct msg_retained *step = reply;
+	struct janitor *j = ctx;
+
+	(void)message;
+	j->call = NULL;
+	if (e) {
+		failed(j, "expiring what topics do not keep", e);
+		round_end(j);
+		return;
+	}
+	j->expired_runs += step->runs;
+	j->expired_records += step->records;
+	j->more = step->more;
+	if (step->more && ++j->retain_steps < RETAIN_STEPS_MAX)
+		retain(j);
+	else
+		list_dead(j);
+}
+
+static void retain(struct janitor *j)
+{
+	struct msg_retain body = {.hold_ms = settings_number(j->self->settings, "object.grace")};
+
+	j->call =
+		peer_call(j->self, ROLE_META, 0, MSG_RETAIN, &body, NULL, 0, CALL_TIMEOUT_MS, retained, j);
 }
 
 static void round_begin(void *ctx)
 {
 	struct janitor *j = ctx;
-	struct msg_garbage_list body = {
-		.grace_ms = settings_number(j->self->settings, "object.grace"), .max = NAMES_MAX};
 
-	j->removed = j->failed = 0;
+	j->removed = j->failed = j->expired_runs = j->expired_records = 0;
+	j->retain_steps = 0;
 	j->more = false;
 	j->position = 0;
-	j->call = peer_call(
-		j->self, ROLE_META, 0, MSG_GARBAGE_LIST, &body, NULL, 0, CALL_TIMEOUT_MS, listed, j);
+	retain(j);
 }
 
 static void janitor_start(struct role_self *self)

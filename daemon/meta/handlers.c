@@ -4,8 +4,10 @@
 #include <string.h>
 #include "daemon/meta/meta.h"
 #include "libsh/base/clock.h"
+#include "libsh/base/disk.h"
 #include "libsh/base/log.h"
 
+enum { BOOT_ID_BYTES = 64 };
 enum { FLAG_MORE = 1 }; /* SESSION_RENEWED: there is more, ask again */
 
 /* ---- sessions ---- */
@@ -61,7 +63,9 @@ static int add_partition(struct buf *out, const struct meta_partition *p)
 		.log_start = p->log_start,
 		.flushed_end = p->flushed_end,
 		.records = p->records,
-		.bytes = p->bytes};
+		.bytes = p->bytes,
+		.expired_records = p->expired_records,
+		.expired_bytes = p->expired_bytes};
 
 	return pack_row_write(out, msg_partition_row_fields, &row);
 }
@@ -271,6 +275,39 @@ static int handle_run_find(struct meta_role *r, const void *body, void *reply, s
 
 /* ---- garbage ---- */
 
+/* Which boot of the machine this is: boot clocks of two boots say nothing of each other. */
+static void read_boot_id(char id[BOOT_ID_BYTES])
+{
+	struct buf text = BUF_INIT(BOOT_ID_BYTES - 1);
+
+	id[0] = '\0';
+	if (disk_read_file("/proc/sys/kernel/random/boot_id", &text, NULL) == 0 && text.len)
+		snprintf(id, BOOT_ID_BYTES, "%.*s", (int)strcspn(text.data, "\n"), text.data);
+	buf_release(&text);
+}
+
+static int handle_retain(struct meta_role *r, const void *body, void *reply, struct err *e)
+{
+	const struct msg_retain *m = body;
+	struct msg_retained *out = reply;
+	char boot_id[BOOT_ID_BYTES];
+	struct meta_retain step = {.boot_id = boot_id, .hold_ms = m->hold_ms};
+	int more;
+
+	read_boot_id(boot_id);
+	step.boot_ms = clock_boot_ms();
+	step.real_ms = clock_real_ms();
+	more = r->meta->driver->retain(r->meta, &step, e);
+	if (more < 0)
+		return -1;
+	if (step.jumped_ms)
+		log_warn("the clock was set by %lld s: nothing expires by age for %lld s",
+			(long long)step.jumped_ms / 1000, (long long)m->hold_ms / 1000);
+	*out = (struct msg_retained){
+		.more = more, .runs = step.runs, .records = step.records, .bytes = step.bytes};
+	return 0;
+}
+
 static int handle_garbage_list(struct meta_role *r, const void *body, void *reply, struct err *e)
 {
 	const struct msg_garbage_list *m = body;
@@ -315,6 +352,7 @@ const struct handler *handlers_find(int type)
 		[MSG_SEGMENT_INTENT] = {handle_segment_intent, sizeof(struct msg_segment_intended), true},
 		[MSG_SEGMENT_COMMIT] = {handle_segment_commit, sizeof(struct msg_segment_committed), true},
 		[MSG_RUN_FIND] = {handle_run_find, sizeof(struct msg_run_found), false},
+		[MSG_RETAIN] = {handle_retain, sizeof(struct msg_retained), true},
 		[MSG_GARBAGE_LIST] = {handle_garbage_list, sizeof(struct msg_garbage_names), true},
 		[MSG_GARBAGE_DONE] = {handle_garbage_done, sizeof(struct msg_empty), true},
 	};

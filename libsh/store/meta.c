@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which driver a URL means, and the rules that hold for every driver: names of topics, their configs. */
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include "libsh/store/meta.h"
 #include "libsh/store/meta_sqlite.h"
@@ -77,6 +78,30 @@ int meta_config_check(const char *config, struct err *e)
 
 	json_decref(object);
 	return object ? 0 : -1;
+}
+
+static int64_t config_number(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+	const char *text = json_string_value(value);
+	char *end = NULL;
+	long long number;
+
+	if (json_is_integer(value))
+		return json_integer_value(value);
+	if (!text)
+		return -1;
+	number = strtoll(text, &end, 10);
+	return *text && !*end ? number : -1;
+}
+
+void meta_config_retention(const char *config, int64_t *ms, int64_t *bytes)
+{
+	json_t *object = json_loads(config, 0, NULL);
+
+	*ms = config_number(object, "retention.ms");
+	*bytes = config_number(object, "retention.bytes");
+	json_decref(object);
 }
 
 char *meta_config_merge(const char *config, const char *changes, struct err *e)

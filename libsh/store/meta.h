@@ -32,7 +32,8 @@ struct meta_partition {
 	uint32_t slot;               /* number of the slot that owns it */
 	uint32_t epoch;              /* of the lease now in force */
 	int64_t log_start, flushed_end;
-	uint64_t records, bytes;     /* committed in segments */
+	uint64_t records, bytes;     /* committed in segments, without what expired */
+	uint64_t expired_records, expired_bytes; /* ever */
 	uint64_t version;
 };
 struct meta_session {
@@ -47,6 +48,17 @@ struct meta_object { /* a row of the object table */
 	uint64_t bytes;
 	uint32_t crc;
 	uint64_t sequence;           /* of its commit */
+};
+/* A step of retention: the clocks to judge by, and what was done. */
+struct meta_retain {
+	/* in */
+	const char *boot_id;         /* of this boot of the machine: only then boot clocks can be compared */
+	int64_t boot_ms, real_ms;
+	int64_t hold_ms;             /* nothing expires by age this long after a boot or a step of the real clock */
+	/* out */
+	bool held;                   /* by age nothing expired now */
+	int64_t jumped_ms;           /* the real clock was set by this much since the last step; 0: it was not */
+	uint64_t partitions, runs, records, bytes; /* that went */
 };
 struct meta_counts { uint64_t topics, partitions, live_objects, live_bytes, pending_objects, dead_objects, records; };
 
@@ -82,6 +94,9 @@ struct meta_driver {
 	int (*run_find)(struct meta *m, const struct uuid *topic, uint32_t partition, bool by_timestamp, int64_t value, int64_t from_offset,
 		struct arena *a, struct meta_object *o, struct segment_run *run, struct err *e);
 
+	/* Retention: raises log starts by the topics' retention.ms and retention.bytes, whole runs, oldest first. What no run
+	 * keeps is dead. A bounded step: 1 says that there is more to do at once. A change like the others. */
+	int (*retain)(struct meta *m, struct meta_retain *r, struct err *e);
 	/* Garbage. Moves pending rows whose session is over, and live rows of which every run is of a deleted topic, to dead; lists dead ones older
 	 * than grace_ms by our own clock. A bounded step: 1 says that there is more to do at once. A change like the others. */
 	int (*garbage)(struct meta *m, int64_t grace_ms, size_t max, struct arena *a, const char ***names, size_t *count, struct err *e);
@@ -104,6 +119,8 @@ void meta_free(struct meta *m);
 /* For drivers: is it a JSON object of at most META_CONFIG_MAX bytes; and with changes applied (a null value removes the key), mem_free(). */
 int meta_config_check(const char *config, struct err *e);
 char *meta_config_merge(const char *config, const char *changes, struct err *e);
+/* retention.ms and retention.bytes of a config; -1 (for ever) when not set or not a number. */
+void meta_config_retention(const char *config, int64_t *ms, int64_t *bytes);
 int meta_topic_name_check(const char *name, struct err *e); /* Kafka's rule: 1-249 of [A-Za-z0-9._-], not . or .. */
 
 #endif

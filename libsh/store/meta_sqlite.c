@@ -178,9 +178,9 @@ static int write_state(struct meta_sqlite *m, struct err *e)
 
 	if (!m->state_changed)
 		return 0;
-	return meta_sqlite_run(m, SQL_STATE_WRITE, e, "iiiiii", (int64_t)g->version, (int64_t)g->session,
+	return meta_sqlite_run(m, SQL_STATE_WRITE, e, "iiiiiii", (int64_t)g->version, (int64_t)g->session,
 		(int64_t)g->commit_sequence, g->producer_id, (int64_t)g->live_objects,
-		(int64_t)g->live_bytes);
+		(int64_t)g->live_bytes, (int64_t)g->snapshot);
 }
 
 static void transaction_rollback(struct meta *base)
@@ -331,6 +331,7 @@ static const struct meta_driver driver = {
 	.intent = meta_sqlite_segment_intent,
 	.segment_commit = meta_sqlite_segment_commit,
 	.run_find = meta_sqlite_page_run_find,
+	.retain = meta_sqlite_retain_step,
 	.garbage = meta_sqlite_garbage_sweep,
 	.garbage_done = meta_sqlite_garbage_done,
 	.each_object = meta_sqlite_page_each_object,

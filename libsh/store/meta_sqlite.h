@@ -11,6 +11,7 @@
  *   meta_sqlite_session.c  slots and sessions
  *   meta_sqlite_segment.c  intents and commits
  *   meta_sqlite_page.c     young segments folded into pages of runs; finding runs
+ *   meta_sqlite_retain.c   runs that are too old, or too many, leave their partitions
  *   meta_sqlite_garbage.c  from live and pending to dead to gone
  *
  * A change writes the database first and memory last, so that a change that fails leaves memory alone. When a
@@ -35,6 +36,7 @@ enum {
 	SLOTS_MAX = 1000,
 	PENDING_MAX = 4096, /* intents of a slot that were not committed */
 	SWEEP_PAGES = 256,  /* of a deleted topic, removed in one step */
+	RETAIN_PAGES = 256, /* looked at in one step of retention */
 	RUNS_BLOB_MAX = 32 << 20,
 	ADDRESS_MAX = 255,
 };
@@ -50,10 +52,10 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 	S(RELEASE, "RELEASE one_change") \
 	S(ROLLBACK_TO, "ROLLBACK TO one_change") \
 	S(STATE_READ, "SELECT incarnation, version, session, commit_sequence, producer_id," \
-		" live_objects, live_bytes FROM state") \
+		" live_objects, live_bytes, snapshot FROM state") \
 	S(STATE_WRITE, "UPDATE state SET version = ?1, session = ?2, commit_sequence = ?3," \
-		" producer_id = ?4, live_objects = ?5, live_bytes = ?6") \
-	S(TOPICS, "SELECT number, id, name, partitions, version, length(config) FROM topic WHERE" \
+		" producer_id = ?4, live_objects = ?5, live_bytes = ?6, snapshot = ?7") \
+	S(TOPICS, "SELECT number, id, name, partitions, version, config FROM topic WHERE" \
 		" state = 0") \
 	S(TOPIC_STATE, "SELECT state FROM topic WHERE id = ?1") \
 	S(TOPICS_CHANGED, "SELECT id, name, partitions, replication_factor, config, created_ms," \
@@ -67,10 +69,16 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 	S(TOPIC_TO_SWEEP, "SELECT number FROM topic WHERE state = 1 ORDER BY number LIMIT 1") \
 	S(TOPIC_SWEPT, "UPDATE topic SET state = 2 WHERE number = ?1") \
 	S(PARTITIONS, "SELECT partition, slot, epoch_floor, log_start, base_end, records, bytes," \
-		" version FROM partition WHERE topic = ?1 ORDER BY partition") \
+		" version, expired_records, expired_bytes FROM partition WHERE topic = ?1 ORDER BY" \
+		" partition") \
 	S(PARTITION_INSERT, "INSERT INTO partition (topic, partition, slot, epoch_floor, log_start," \
 		" base_end, records, bytes, version) VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, ?4)") \
 	S(PARTITION_TOTALS, "UPDATE partition SET records = ?3, bytes = ?4 WHERE topic = ?1 AND" \
+		" partition = ?2") \
+	S(PARTITION_EXPIRES, "UPDATE partition SET log_start = ?3, base_end = max(base_end, ?4), records =" \
+		" records - ?5, bytes = bytes - ?6, expired_records = ?7, expired_bytes = ?8," \
+		" version = ?9 WHERE topic = ?1 AND partition = ?2") \
+	S(PARTITION_BASE_END, "UPDATE partition SET base_end = max(base_end, ?3) WHERE topic = ?1 AND" \
 		" partition = ?2") \
 	S(PARTITIONS_DELETE, "DELETE FROM partition WHERE topic = ?1") \
 	S(SLOTS, "SELECT slot, slot_id, session, opened_ms, ended_ms, last_number, newest_committed," \
@@ -112,7 +120,13 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 		" end_offset > ?3 AND max_timestamp >= ?4 ORDER BY end_offset LIMIT 1") \
 	S(PAGES, "SELECT fold, topic, runs FROM page ORDER BY number") \
 	S(PAGES_OF_TOPIC, "SELECT number, runs FROM page WHERE topic = ?1 LIMIT ?2") \
-	S(PAGE_REMOVE, "DELETE FROM page WHERE number = ?1")
+	S(PAGE_FIRST, "SELECT number, runs FROM page WHERE topic = ?1 AND partition = ?2 ORDER BY" \
+		" end_offset LIMIT 1") \
+	S(PAGE_CUT, "UPDATE page SET max_timestamp = ?2, runs = ?3 WHERE number = ?1") \
+	S(PAGE_REMOVE, "DELETE FROM page WHERE number = ?1") \
+	S(CLOCK_READ, "SELECT boot_id, offset_ms, hold_until_ms FROM clock") \
+	S(CLOCK_WRITE, "INSERT OR REPLACE INTO clock (one, boot_id, offset_ms, hold_until_ms) VALUES" \
+		" (1, ?1, ?2, ?3)")
 /* clang-format on */
 
 enum meta_sqlite_sql {
@@ -126,6 +140,8 @@ struct known_partition {
 	uint32_t slot, epoch_floor;
 	int64_t log_start, flushed_end;
 	uint64_t records, bytes, version;
+	uint64_t expired_records, expired_bytes;
+	int64_t oldest_ms; /* age of its first run counts from here; INT64_MIN: not looked at yet */
 	uint64_t judged; /* number of the commit that last added to it: a commit holds one run of a partition
 			  */
 };
@@ -135,6 +151,7 @@ struct known_topic { /* a living one */
 	char *name;
 	uint64_t version;
 	size_t config_bytes;
+	int64_t retention_ms, retention_bytes; /* -1: for ever */
 	uint32_t partition_count;
 	struct known_partition *partitions;
 };
@@ -166,6 +183,7 @@ struct global_state { /* the one row of table state */
 	uint64_t incarnation, version, session, commit_sequence;
 	int64_t producer_id;
 	uint64_t live_objects, live_bytes;
+	uint64_t snapshot; /* number of the last one taken */
 };
 struct meta_sqlite {
 	struct meta meta;
@@ -180,6 +198,8 @@ struct meta_sqlite {
 	struct global_state state, saved;
 	bool state_changed, saved_changed; /* the row must be written at the end of the transaction */
 	uint64_t judged;
+	int64_t retain_topic; /* where the next step of retention begins */
+	uint32_t retain_partition;
 	struct known known;
 	sqlite3_stmt *statements[SQL_COUNT];
 };
@@ -234,6 +254,8 @@ void meta_sqlite_memory_release(struct meta_sqlite *m);
 void meta_sqlite_memory_add_topic(struct meta_sqlite *m, struct known_topic *t);    /* takes it over */
 void meta_sqlite_memory_remove_topic(struct meta_sqlite *m, struct known_topic *t); /* frees it */
 struct known_topic *meta_sqlite_memory_topic(const struct meta_sqlite *m, const struct uuid *id);
+/* The topic of a run that is wanted: not deleted, and the run not below the log start. Else NULL. */
+struct known_topic *meta_sqlite_memory_wanted(const struct meta_sqlite *m, const struct segment_run *r);
 struct known_slot *meta_sqlite_memory_slot(const struct meta_sqlite *m, uint32_t slot);
 struct known_slot *meta_sqlite_memory_session(
 	const struct meta_sqlite *m, uint64_t session); /* NULL unless open and the newest */
@@ -289,11 +311,20 @@ int meta_sqlite_page_each_object(struct meta *base,
 	int (*each)(void *ctx, const struct meta_object *o, const struct segment_run *runs, size_t count),
 	void *ctx, struct err *e);
 
+/* ---- meta_sqlite_retain.c ---- */
+int meta_sqlite_retain_step(struct meta *base, struct meta_retain *r, struct err *e);
+
 /* ---- meta_sqlite_garbage.c ---- */
 int meta_sqlite_garbage_sweep(struct meta *base, int64_t grace_ms, size_t max, struct arena *a,
 	const char ***names, size_t *count, struct err *e);
 int meta_sqlite_garbage_done(struct meta *base, const char *name, struct err *e);
 /* A live object of which nothing is wanted any more. */
+/* `runs` fewer runs of a folded object are wanted; the last one takes it along. */
+int meta_sqlite_garbage_less_living(struct meta_sqlite *m, int64_t number, int64_t runs, struct err *e);
+/* Young segments of which nothing is wanted. Changes memory: the last thing of a change. */
+int meta_sqlite_garbage_bury_young(struct meta_sqlite *m, struct err *e);
+/* The end of an expired run must outlive its young segment: the partition goes on from there. */
+int meta_sqlite_garbage_keep_ends(struct meta_sqlite *m, const struct young_segment *y, struct err *e);
 int meta_sqlite_garbage_dies(struct meta_sqlite *m, int64_t number, uint64_t bytes, struct err *e);
 
 #endif

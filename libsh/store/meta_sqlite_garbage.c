@@ -47,12 +47,25 @@ static int give_up_pending(struct meta_sqlite *m, int64_t now_ms, int64_t grace_
 static bool young_is_wanted(const struct meta_sqlite *m, const struct young_segment *y)
 {
 	for (size_t r = 0; r < y->count; r++)
-		if (meta_sqlite_memory_topic(m, &y->runs[r].topic))
+		if (meta_sqlite_memory_wanted(m, &y->runs[r]))
 			return true;
 	return false;
 }
 
-static int bury_young(struct meta_sqlite *m, struct err *e)
+int meta_sqlite_garbage_keep_ends(struct meta_sqlite *m, const struct young_segment *y, struct err *e)
+{
+	for (size_t r = 0; r < y->count; r++) {
+		const struct known_topic *t = meta_sqlite_memory_topic(m, &y->runs[r].topic);
+
+		if (t && !meta_sqlite_memory_wanted(m, &y->runs[r]) &&
+			meta_sqlite_run(m, SQL_PARTITION_BASE_END, e, "iii", t->number,
+				(int64_t)y->runs[r].partition, y->runs[r].end_offset) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int meta_sqlite_garbage_bury_young(struct meta_sqlite *m, struct err *e)
 {
 	struct known *k = &m->known;
 	bool unwanted[YOUNG_MAX];
@@ -61,7 +74,9 @@ static int bury_young(struct meta_sqlite *m, struct err *e)
 	for (size_t i = 0; i < k->young_count; i++) {
 		unwanted[i] = !young_is_wanted(m, k->young[i]);
 		if (unwanted[i] &&
-			meta_sqlite_garbage_dies(m, k->young[i]->number, k->young[i]->object.bytes, e) < 0)
+			(meta_sqlite_garbage_keep_ends(m, k->young[i], e) < 0 ||
+				meta_sqlite_garbage_dies(
+					m, k->young[i]->number, k->young[i]->object.bytes, e) < 0))
 			return -1;
 	}
 	for (size_t i = 0; i < k->young_count; i++) {
@@ -119,7 +134,7 @@ static int compare_numbers(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-static int less_living(struct meta_sqlite *m, int64_t number, int64_t runs, struct err *e)
+int meta_sqlite_garbage_less_living(struct meta_sqlite *m, int64_t number, int64_t runs, struct err *e)
 {
 	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_OBJECT_LESS_LIVING, e, "ii", number, runs);
 	int64_t living;
@@ -149,7 +164,7 @@ static int remove_pages(struct meta_sqlite *m, struct swept *w, struct err *e)
 	for (size_t i = 0, n; i < w->object_count; i += n) {
 		for (n = 1; i + n < w->object_count && w->objects[i + n] == w->objects[i]; n++)
 			;
-		if (less_living(m, w->objects[i], n, e) < 0)
+		if (meta_sqlite_garbage_less_living(m, w->objects[i], n, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -207,7 +222,7 @@ int meta_sqlite_garbage_sweep(struct meta *base, int64_t grace_ms, size_t max, s
 	if (meta_sqlite_change_begin(m, e) < 0)
 		return -1;
 	if (give_up_pending(m, now_ms, grace_ms, e) == 0 && (more = sweep_topic(m, e)) >= 0 &&
-		(list_dead(m, now_ms - grace_ms, max, a, names, count, e) < 0 || bury_young(m, e) < 0))
+		(list_dead(m, now_ms - grace_ms, max, a, names, count, e) < 0 || meta_sqlite_garbage_bury_young(m, e) < 0))
 		more = -1;
 	for (size_t i = 0; more >= 0 && i < m->known.slot_count; i++)
 		m->known.slots[i].pending -= m->known.slots[i].given_up;

@@ -26,6 +26,13 @@ void meta_sqlite_memory_add_topic(struct meta_sqlite *m, struct known_topic *t)
 	k->config_bytes += t->config_bytes;
 }
 
+struct known_topic *meta_sqlite_memory_wanted(const struct meta_sqlite *m, const struct segment_run *r)
+{
+	struct known_topic *t = meta_sqlite_memory_topic(m, &r->topic);
+
+	return t && r->end_offset > t->partitions[r->partition].log_start ? t : NULL;
+}
+
 static void free_topic(struct known_topic *t)
 {
 	mem_free(t->name);
@@ -59,7 +66,9 @@ static int load_topics(struct meta_sqlite *m, struct err *e)
 		t->number = sqlite3_column_int64(s, 0);
 		t->name = mem_strdup((const char *)sqlite3_column_text(s, 2));
 		t->version = sqlite3_column_int64(s, 4);
-		t->config_bytes = sqlite3_column_int64(s, 5);
+		t->config_bytes = sqlite3_column_bytes(s, 5);
+		meta_config_retention((const char *)sqlite3_column_text(s, 5), &t->retention_ms,
+			&t->retention_bytes);
 		if (partitions < 1 || partitions > META_PARTITIONS_MAX)
 			err_set(e, ERR_CORRUPT, "metadata %s: topic %s has %lld partitions", m->path, t->name,
 				(long long)partitions);
@@ -109,6 +118,9 @@ static int load_partitions(struct meta_sqlite *m, const struct known_topic *t, s
 		p->records = sqlite3_column_int64(s, 5);
 		p->bytes = sqlite3_column_int64(s, 6);
 		p->version = sqlite3_column_int64(s, 7);
+		p->expired_records = sqlite3_column_int64(s, 8);
+		p->expired_bytes = sqlite3_column_int64(s, 9);
+		p->oldest_ms = INT64_MIN;
 		if (load_end(m, t, next, e) < 0)
 			break;
 		next++;
@@ -253,7 +265,10 @@ void meta_sqlite_memory_push_young(struct meta_sqlite *m, struct young_segment *
 
 		if (!t) /* deleted since */
 			continue;
-		t->partitions[r->partition].flushed_end = r->end_offset;
+		if (r->end_offset > t->partitions[r->partition].flushed_end)
+			t->partitions[r->partition].flushed_end = r->end_offset;
+		if (!meta_sqlite_memory_wanted(m, r))
+			continue;
 		t->partitions[r->partition].records += r->records;
 		t->partitions[r->partition].bytes += r->raw_bytes;
 	}
@@ -276,6 +291,10 @@ static int check_young(const struct meta_sqlite *m, const struct young_segment *
 		const struct known_topic *t = meta_sqlite_memory_topic(m, &r->topic);
 
 		if (!t)
+			continue;
+		/* Expired, and its end kept when a younger segment that held only such runs was removed. */
+		if (r->partition < t->partition_count && !meta_sqlite_memory_wanted(m, r) &&
+			r->end_offset <= t->partitions[r->partition].flushed_end)
 			continue;
 		if (r->partition >= t->partition_count ||
 			r->previous_end != t->partitions[r->partition].flushed_end ||
@@ -365,6 +384,7 @@ static int load_state(struct meta_sqlite *m, struct err *e)
 	g->producer_id = sqlite3_column_int64(s, 4);
 	g->live_objects = sqlite3_column_int64(s, 5);
 	g->live_bytes = sqlite3_column_int64(s, 6);
+	g->snapshot = sqlite3_column_int64(s, 7);
 	sqlite3_reset(s);
 	return 0;
 }

@@ -78,7 +78,7 @@ static int compare_fold_runs(const void *a, const void *b)
 	return (x->run->first_offset > y->run->first_offset) - (x->run->first_offset < y->run->first_offset);
 }
 
-/* Runs of living topics, by partition and offset. */
+/* Runs that are wanted, by partition and offset. */
 static struct fold_run *gather(const struct meta_sqlite *m, size_t *count)
 {
 	const struct known *k = &m->known;
@@ -87,8 +87,7 @@ static struct fold_run *gather(const struct meta_sqlite *m, size_t *count)
 
 	for (size_t i = 0; i < k->young_count; i++)
 		for (size_t r = 0; r < k->young[i]->count; r++) {
-			const struct known_topic *t = meta_sqlite_memory_topic(
-				m, &k->young[i]->runs[r].topic);
+			const struct known_topic *t = meta_sqlite_memory_wanted(m, &k->young[i]->runs[r]);
 
 			if (t)
 				all[n++] = (struct fold_run){t, &k->young[i]->runs[r], k->young[i]};
@@ -147,7 +146,9 @@ static int write_objects(struct meta_sqlite *m, struct err *e)
 		int64_t living = 0;
 
 		for (size_t r = 0; r < y->count; r++)
-			living += meta_sqlite_memory_topic(m, &y->runs[r].topic) != NULL;
+			living += meta_sqlite_memory_wanted(m, &y->runs[r]) != NULL;
+		if (meta_sqlite_garbage_keep_ends(m, y, e) < 0)
+			return -1;
 		if ((living > 0 ? meta_sqlite_run(m, SQL_OBJECT_FOLDED, e, "ii", y->number, living) :
 				  meta_sqlite_garbage_dies(m, y->number, y->object.bytes, e)) < 0)
 			return -1;
@@ -256,7 +257,8 @@ static int find_run(struct meta_sqlite *m, const struct known_topic *t, uint32_t
 		const struct young_segment *y = m->known.young[i];
 		const struct segment_run *r = meta_sqlite_memory_young_run(y, &t->id, partition);
 
-		if (!r || r->end_offset <= from_offset || r->max_timestamp < timestamp)
+		if (!r || r->end_offset <= from_offset || r->max_timestamp < timestamp ||
+			!meta_sqlite_memory_wanted(m, r))
 			continue;
 		*run = *r;
 		*o = y->object;
@@ -416,7 +418,7 @@ static int each_young(struct meta_sqlite *m, each_fn *each, void *ctx)
 		size_t count = 0;
 
 		for (size_t r = 0; r < y->count; r++)
-			if (meta_sqlite_memory_topic(m, &y->runs[r].topic))
+			if (meta_sqlite_memory_wanted(m, &y->runs[r]))
 				living[count++] = y->runs[r];
 		if (count)
 			result = each(ctx, &y->object, living, count);

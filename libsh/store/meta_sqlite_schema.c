@@ -96,6 +96,20 @@ const struct meta_sqlite_migration meta_sqlite_schema_migrations[] = {
 		" max_timestamp INTEGER NOT NULL,"
 		" runs BLOB NOT NULL) STRICT;"
 		"CREATE UNIQUE INDEX page_end ON page (topic, partition, end_offset, max_timestamp);"},
+	{2,
+		"ALTER TABLE state ADD COLUMN snapshot INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE partition ADD COLUMN expired_records INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE partition ADD COLUMN expired_bytes INTEGER NOT NULL DEFAULT 0;"
+		/* Real clock minus boot clock when retention last looked, during the boot named. */
+		"CREATE TABLE clock ("
+		" one INTEGER PRIMARY KEY CHECK (one = 1),"
+		" boot_id TEXT NOT NULL,"
+		" offset_ms INTEGER NOT NULL,"
+		" hold_until_ms INTEGER NOT NULL) STRICT;"
+		/* Objects that a rebuild could not read, or had no place for: never swept as orphans. */
+		"CREATE TABLE kept ("
+		" name TEXT PRIMARY KEY,"
+		" why TEXT NOT NULL) STRICT, WITHOUT ROWID;"},
 };
 const int meta_sqlite_schema_migration_count = array_count(meta_sqlite_schema_migrations);
 

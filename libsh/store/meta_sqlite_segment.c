@@ -234,6 +234,10 @@ static int judge_again(struct meta_sqlite *m, struct commit *c, struct err *e)
 {
 	for (size_t i = 0; i < c->count; i++) {
 		int held = c->row.state == OBJECT_LIVE ? holds_run(m, c->row.number, &c->runs[i], e) : 0;
+		const struct known_partition *p = partition_of(m, &c->runs[i]);
+
+		if (held == 0 && p && c->runs[i].end_offset <= p->log_start) /* expired since */
+			held = 1;
 
 		if (held < 0 || (!held && judge(m, c->slot, &c->runs[i], &c->verdicts[i], e) < 0))
 			return -1;

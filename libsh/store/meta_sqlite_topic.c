@@ -49,6 +49,7 @@ static int insert_partitions(
 {
 	for (uint32_t p = from; p < to; p++) {
 		t->partitions[p].version = m->state.version;
+		t->partitions[p].oldest_ms = INT64_MIN;
 		if (meta_sqlite_run(m, SQL_PARTITION_INSERT, e, "iiii", t->number, (int64_t)p,
 			    (int64_t)t->partitions[p].slot, (int64_t)m->state.version) < 0)
 			return -1;
@@ -105,6 +106,7 @@ int meta_sqlite_topic_create(struct meta *base, struct meta_topic *t, struct err
 	k->name = mem_strdup(t->name);
 	k->version = m->state.version;
 	k->config_bytes = strlen(config);
+	meta_config_retention(config, &k->retention_ms, &k->retention_bytes);
 	k->partition_count = t->partitions;
 	k->partitions = mem_zalloc(k->partition_count * sizeof(*k->partitions));
 	spread(m, k, 0, k->partition_count);
@@ -183,6 +185,7 @@ static int alter(
 	mem_free(t->partitions);
 	*t = wider;
 	t->config_bytes = config_bytes;
+	meta_config_retention(config, &t->retention_ms, &t->retention_bytes);
 	t->version = m->state.version;
 	return 0;
 }
@@ -311,6 +314,8 @@ static void fill_partition(
 	out->flushed_end = p->flushed_end;
 	out->records = p->records;
 	out->bytes = p->bytes;
+	out->expired_records = p->expired_records;
+	out->expired_bytes = p->expired_bytes;
 	out->version = p->version;
 }
 

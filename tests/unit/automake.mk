@@ -144,3 +144,8 @@ check_PROGRAMS += tests/unit/test-sigv4
 TESTS += tests/unit/test-sigv4
 tests_unit_test_sigv4_SOURCES = tests/unit/test-sigv4.c tests/unit/tap.h
 tests_unit_test_sigv4_LDADD = $(FORMAT_LIBS) $(CRYPTO_LIBS)
+
+check_PROGRAMS += tests/unit/test-meta-retention
+TESTS += tests/unit/test-meta-retention
+tests_unit_test_meta_retention_SOURCES = tests/unit/test-meta-retention.c tests/unit/meta-fixture.h tests/unit/tap.h
+tests_unit_test_meta_retention_LDADD = $(tests_unit_test_meta_LDADD)

@@ -23,15 +23,24 @@ struct fetch_state { /* of a fetch that waits for meta or store */
 	struct peer_call_handle *call;
 	uint64_t borrow_offset, borrow_bytes; /* asked of the store */
 	bool fresh, looked_again;
+	struct fetch_look *look;
+};
+struct fetch_look { /* the table of topics is being asked for; the fetch may be cancelled meanwhile */
+	struct log_fetch *fetch;
 };
 
 static void fetch_segment(struct log_fetch *f);
+static int fetch_check(const struct log_fetch *f, struct err *e);
+static bool fetch_look_again(struct log_fetch *f);
+static void fetch_missing(struct log_fetch *f, const struct err *e);
 
 static void fetch_end(struct log_fetch *f, const struct err *e)
 {
 	struct log *l = f->log;
 
 	if (f->state) {
+		if (f->state->look)
+			f->state->look->fetch = NULL;
 		list_remove(&f->state->node);
 		mem_free(f->state);
 		f->state = NULL;
@@ -187,11 +196,11 @@ static void fetch_borrowed(void *ctx, const void *reply, struct chan_message *me
 	struct open_run *r = runs_find(f->log, f->partition, f->next_offset);
 
 	s->call = NULL;
-	if (e && e->code == ERR_NOT_FOUND && !s->looked_again) { /* it may have been merged away: look again */
-		s->looked_again = true;
+	if (e && e->code == ERR_NOT_FOUND) {
 		if (r)
 			runs_drop(r);
-		fetch_segment(f);
+		if (!fetch_look_again(f))
+			fetch_missing(f, e);
 		return;
 	}
 	if (e) {
@@ -261,21 +270,72 @@ static void fetch_blocks(struct log_fetch *f, struct open_run *r)
 	fetch_end(f, e.code == ERR_NONE || f->batches.len ? NULL : &e);
 }
 
+static void fetch_looked(void *ctx, const struct err *e)
+{
+	struct fetch_look *look = ctx;
+	struct log_fetch *f = look->fetch;
+	struct err gone = ERR_INIT;
+
+	mem_free(look);
+	if (!f)
+		return;
+	f->state->look = NULL;
+	if (e)
+		fetch_end(f, e);
+	else if (f->next_offset < f->partition->log_start)
+		fetch_end(f, fetch_check(f, &gone) < 0 ? &gone : NULL);
+	else
+		fetch_segment(f);
+}
+
+/*
+ * What should be there is not: an object is gone, or the metadata has no run of it. Retention may have taken it since we heard
+ * of the table of topics: hear again, and look once more. Only what is missing then as well is damage.
+ */
+static bool fetch_look_again(struct log_fetch *f)
+{
+	struct fetch_state *s = f->state;
+
+	if (s->looked_again)
+		return false;
+	s->looked_again = true;
+	s->look = mem_zalloc(sizeof(*s->look));
+	s->look->fetch = f;
+	session_sync(f->log, fetch_looked, s->look);
+	return true;
+}
+
+static void fetch_missing(struct log_fetch *f, const struct err *e)
+{
+	struct err damage = ERR_INIT;
+
+	err_set(&damage, ERR_CORRUPT, "%s-%u: a segment that the metadata counts on is missing: %s", f->partition->topic->name,
+		f->partition->number, e->text);
+	fetch_end(f, &damage);
+}
+
 static void fetch_opened(void *ctx, struct open_run *r, const struct err *e)
 {
 	struct log_fetch *f = ctx;
 	struct err missing = ERR_INIT;
 
 	f->state->opening = NULL;
+	if (e && e->code == ERR_NOT_FOUND) {
+		if (!fetch_look_again(f))
+			fetch_missing(f, e);
+		return;
+	}
 	if (e) {
 		fetch_end(f, e);
 		return;
 	}
-	if (!r && f->next_offset < f->partition->flushed_end) {
-		err_set(&missing, ERR_CORRUPT, "%s-%u: the metadata has no segment for offset %lld, below the flushed end %lld",
-			f->partition->topic->name, f->partition->number, (long long)f->next_offset,
-			(long long)f->partition->flushed_end);
-		fetch_end(f, &missing);
+	/* A gap that the run itself does not know of: what stood there may have expired. */
+	if (r ? r->detail.run.previous_end > f->next_offset : f->next_offset < f->partition->flushed_end) {
+		if (fetch_look_again(f))
+			return;
+		err_set(&missing, ERR_CORRUPT, "the metadata has none for offset %lld, below the flushed end %lld",
+			(long long)f->next_offset, (long long)f->partition->flushed_end);
+		fetch_missing(f, &missing);
 		return;
 	}
 	if (!r) {
@@ -369,6 +429,8 @@ void log_fetch_cancel(struct log_fetch *f)
 		peer_cancel(s->call);
 	if (s->opening)
 		runs_open_cancel(s->opening);
+	if (s->look)
+		s->look->fetch = NULL;
 	list_remove(&s->node);
 	mem_free(s);
 	f->state = NULL;

@@ -27,6 +27,7 @@ struct partition {
 	uint32_t slot, epoch;         /* owner and lease epoch */
 	int64_t log_start, flushed_end, synced_end, end;
 	uint64_t records, bytes;      /* committed and in the tail */
+	uint64_t expired_records, expired_bytes; /* ever, as far as we were told */
 	const char *damage;           /* why it does not serve, or NULL */
 	struct partition_private *private_;
 };

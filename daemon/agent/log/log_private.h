@@ -253,6 +253,7 @@ int runs_block(struct open_run *r, uint32_t i, struct err *e);
 void runs_drop(struct open_run *r);
 void runs_release(struct log *l);
 void runs_forget(struct log *l, const struct topic *t);
+void runs_forget_below(struct log *l, const struct partition *p, int64_t offset);
 
 /* recover.c */
 void recover_start(struct log *l, void (*done)(struct log *l));

@@ -68,6 +68,16 @@ void runs_forget(struct log *l, const struct topic *t)
 	}
 }
 
+void runs_forget_below(struct log *l, const struct partition *p, int64_t offset)
+{
+	list_for_each_safe(n, &l->runs) {
+		struct open_run *r = list_entry(n, struct open_run, node);
+
+		if (r->partition == p->number && uuid_equal(&r->topic, &p->topic->id) && r->detail.run.end_offset <= offset)
+			runs_drop(r);
+	}
+}
+
 void runs_release(struct log *l)
 {
 	while (!list_empty(&l->runs))
@@ -113,6 +123,7 @@ static void opening_section_read(void *ctx, const void *reply, struct chan_messa
 		err_prefix(&bad, "%s", r->object);
 		opening_done(o, NULL, &bad);
 	} else {
+		r->detail.run.previous_end = o->summary.previous_end; /* a rebuild may have recorded a gap there */
 		if (o->log->run_count >= RUNS_MAX)
 			runs_drop(list_first(&o->log->runs, struct open_run, node));
 		list_push(&o->log->runs, &r->node);

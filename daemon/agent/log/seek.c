@@ -61,6 +61,11 @@ static void seek_fetched(struct log_fetch *f, const struct err *fetch_error)
 	int found = 0;
 
 	s->fetching = false;
+	if (fetch_error && fetch_error->code == ERR_OFFSET_OUT_OF_RANGE && f->offset < s->partition->log_start) {
+		f->offset = s->partition->log_start; /* it expired under us */
+		seek_fetch(s);
+		return;
+	}
 	if (fetch_error) {
 		seek_end(s, -1, -1, fetch_error);
 		return;

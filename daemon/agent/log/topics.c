@@ -241,6 +241,8 @@ static void partition_apply(struct log *l, const struct msg_partition_row *row)
 		p->log_start = row->log_start;
 		p->records = row->records;
 		p->bytes = row->bytes;
+		p->expired_records = row->expired_records;
+		p->expired_bytes = row->expired_bytes;
 		if (row->slot == l->slot && quarantine_is_marked(l, t, p->number, &why)) {
 			p->private_->damage_text = why;
 			p->damage = why;
@@ -249,8 +251,14 @@ static void partition_apply(struct log *l, const struct msg_partition_row *row)
 	}
 	p->slot = row->slot;
 	p->epoch = row->epoch;
-	if (row->log_start > p->log_start)
+	p->records -= row->expired_records - p->expired_records;
+	p->bytes -= row->expired_bytes - p->expired_bytes;
+	p->expired_records = row->expired_records;
+	p->expired_bytes = row->expired_bytes;
+	if (row->log_start > p->log_start) {
 		p->log_start = row->log_start;
+		runs_forget_below(l, p, p->log_start);
+	}
 }
 
 int topics_apply(struct log *l, const struct msg_session_renewed *r, struct err *e)
