@@ -30,7 +30,9 @@ enum {
 	MESSAGES_A_TURN = 64,
 	ID_SLOT_BITS = 12,
 	ERROR_BODY_MAX = 2048,
+	SHORT_PAUSE_MS = 20, /* while the kernel has no memory, or takes no more descriptors */
 };
+enum sent { SENT, NO_ROOM, NOT_NOW, NEVER };
 _Static_assert(CHAN_MAX_PENDING == 1 << ID_SLOT_BITS, "a slot's number fits its bits of an id");
 
 struct header {
@@ -59,6 +61,7 @@ struct chan {
 	const struct chan_handlers *handlers;
 	void *ctx;
 	struct list out; /* of frame */
+	struct timer send_again;
 	size_t out_bytes;
 	struct pending **slots; /* up to CHAN_MAX_PENDING, allocated one by one, reused */
 	uint16_t *free_slots;
@@ -182,6 +185,7 @@ static void shut(struct chan *c, const char *why)
 
 	c->closed = true;
 	loop_unwatch(c->loop, &c->watch);
+	loop_timer_cancel(c->loop, &c->send_again);
 	fd_close(&c->fd);
 	while ((node = list_pop(&c->out)))
 		frame_free(list_entry(node, struct frame, node));
@@ -225,8 +229,7 @@ bool chan_is_closed(const struct chan *c)
 
 /* ---- sending ---- */
 
-/* 0: sent; 1: no room now; -1: never. */
-static int transmit(struct chan *c, struct frame *f)
+static enum sent transmit(struct chan *c, struct frame *f)
 {
 	union {
 		struct cmsghdr header;
@@ -248,20 +251,38 @@ static int transmit(struct chan *c, struct frame *f)
 		n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	if (n >= 0)
-		return 0;
-	return errno == EAGAIN || errno == EWOULDBLOCK ? 1 : -1;
+		return SENT;
+	if (errno == EAGAIN || errno == EWOULDBLOCK)
+		return NO_ROOM;
+	/* The last is for the descriptors of one user that are on their way, in all its sockets. */
+	return errno == ENOBUFS || errno == ENOMEM || errno == ETOOMANYREFS ? NOT_NOW : NEVER;
+}
+
+static void flush(struct chan *c);
+
+static void send_again(void *ctx)
+{
+	flush(ctx);
+}
+
+/* The first frame was not sent: what will make another attempt. */
+static void wait_to_send(struct chan *c, enum sent why)
+{
+	loop_watch_change(c->loop, &c->watch, why == NO_ROOM ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	if (why == NOT_NOW)
+		loop_timer_set(c->loop, &c->send_again, SHORT_PAUSE_MS, send_again, c);
+	if (why == NEVER) /* reading will find the end and tell everyone who waits */
+		shutdown(c->fd, SHUT_RDWR);
 }
 
 static void flush(struct chan *c)
 {
 	while (!list_empty(&c->out)) {
 		struct frame *f = list_first(&c->out, struct frame, node);
-		int status = transmit(c, f);
+		enum sent status = transmit(c, f);
 
-		if (status > 0)
-			return;
-		if (status < 0) { /* reading will find the end and tell everyone who waits */
-			shutdown(c->fd, SHUT_RDWR);
+		if (status != SENT) {
+			wait_to_send(c, status);
 			return;
 		}
 		list_remove(&f->node);
@@ -316,20 +337,20 @@ fail:
 static int submit(struct chan *c, const struct header *h, const void *body, const int *fds, int fd_count, struct err *e)
 {
 	struct frame *f = frame_new(h, body, fds, fd_count, e);
-	int status;
+	bool first = list_empty(&c->out);
+	enum sent status;
 
 	if (!f)
 		return -1;
-	status = list_empty(&c->out) ? transmit(c, f) : 1;
-	if (status <= 0) {
-		if (status < 0)
-			shutdown(c->fd, SHUT_RDWR);
+	status = first ? transmit(c, f) : NO_ROOM;
+	if (status == SENT) {
 		frame_free(f);
 		return 0;
 	}
 	list_push(&c->out, &f->node);
 	c->out_bytes += f->len;
-	loop_watch_change(c->loop, &c->watch, EPOLLIN | EPOLLOUT);
+	if (first)
+		wait_to_send(c, status);
 	return 0;
 }
 
@@ -473,7 +494,7 @@ static int deliver(struct chan *c, const struct header *h, int *fds, int fd_coun
 }
 
 /* Everything in a frame is checked here, before any of it is used. */
-static int header_read(struct header *h, const uint8_t *p, size_t n, int fd_count)
+static int header_read(struct header *h, const uint8_t *p, size_t n)
 {
 	bool large;
 
@@ -486,9 +507,9 @@ static int header_read(struct header *h, const uint8_t *p, size_t n, int fd_coun
 	h->timeout_ms = get_le32(p + 12);
 	h->length = get_le32(p + 16);
 	large = h->flags & FLAG_IN_DESCRIPTOR;
-	if (h->flags & ~FLAG_ALL || h->fd_count != fd_count || h->length > CHAN_MAX_BYTES)
+	if (h->flags & ~FLAG_ALL || h->length > CHAN_MAX_BYTES)
 		return -1;
-	if (large ? fd_count < 1 || !h->length : fd_count > CHAN_MAX_FDS)
+	if (large ? h->fd_count < 1 || h->fd_count > FRAME_FDS || !h->length : h->fd_count > CHAN_MAX_FDS)
 		return -1;
 	return n - FRAME_HEADER_BYTES == (large ? 0 : h->length) ? 0 : -1;
 }
@@ -506,6 +527,25 @@ static int take_fds(struct msghdr *m, int fds[FRAME_FDS])
 	return count;
 }
 
+/*
+ * The kernel could not give us the message's descriptors, since we have too many already. The message is lost; the channel must
+ * not be, for a channel between two processes that live is not made again.
+ */
+static int without_fds(struct chan *c, const struct header *h)
+{
+	struct pending *p = pending_find(c, h->id);
+	struct err e = ERR_INIT;
+
+	if (!(h->flags & FLAG_REPLY)) {
+		err_set(&e, ERR_UNAVAILABLE, "the process that was asked has no descriptor left");
+		return chan_reply_error(c, h->id, &e);
+	}
+	err_set(&e, ERR_OUTCOME_UNKNOWN, "an answer came, but no descriptor is left to take it");
+	if (p)
+		pending_finish(p, NULL, &e);
+	return 0;
+}
+
 /* 1: a message was handled; 0: none is there. Loses the channel at its end. */
 static int receive(struct chan *c)
 {
@@ -515,7 +555,7 @@ static int receive(struct chan *c)
 	} control;
 	struct iovec iov = {c->in, sizeof(c->in)};
 	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-	int fds[FRAME_FDS], fd_count;
+	int fds[FRAME_FDS], fd_count, status;
 	struct header h;
 	ssize_t n;
 
@@ -531,13 +571,16 @@ static int receive(struct chan *c)
 	for (int i = 0; i < FRAME_FDS; i++)
 		fds[i] = -1;
 	fd_count = take_fds(&m, fds);
-	if (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || header_read(&h, c->in, (size_t)n, fd_count) ||
-		deliver(c, &h, fds, fd_count)) {
-		close_fds(fds, FRAME_FDS);
+	if (m.msg_flags & MSG_TRUNC || header_read(&h, c->in, (size_t)n))
+		status = -1;
+	else if (m.msg_flags & MSG_CTRUNC && fd_count < h.fd_count)
+		status = without_fds(c, &h);
+	else
+		status = fd_count == h.fd_count ? deliver(c, &h, fds, fd_count) : -1;
+	close_fds(fds, FRAME_FDS);
+	if (status)
 		lost(c, "the other process sent a damaged message");
-		return 0;
-	}
-	return 1;
+	return !status;
 }
 
 static void ready(void *ctx, uint32_t events)

@@ -45,10 +45,15 @@ void chan_free(struct chan *c); /* awaited replies fail with ERR_UNAVAILABLE */
 /* The other side is gone, or the channel is being freed: tells a lost channel from an error that the peer answered. */
 bool chan_is_closed(const struct chan *c);
 
-/* reply is NULL when it failed (e is set: the peer's error, ERR_UNAVAILABLE when it went away, ERR_REQUEST_TIMEOUT). */
+/*
+ * reply is NULL when it failed. e is set: the peer's error; ERR_UNAVAILABLE when it went away, or had no descriptor left to take the
+ * request; ERR_OUTCOME_UNKNOWN when we had none left to take the answer; ERR_REQUEST_TIMEOUT.
+ */
 typedef void chan_reply_fn(void *ctx, struct chan_message *reply, const struct err *e);
-/* Send a request. timeout_ms 0: wait for ever. fn is never called from inside. Descriptors are duplicated into the message; the caller keeps its own.
- * -1: fn is not called; queue full (ERR_BACK_PRESSURE), body too large, no descriptors left. */
+/*
+ * Send a request. timeout_ms 0: wait for ever. fn is never called from inside. Descriptors are duplicated into the message; the
+ * caller keeps its own. -1: fn is not called; queue full (ERR_BACK_PRESSURE), body too large, no descriptors left.
+ */
 int chan_request(struct chan *c, uint16_t type, const void *body, size_t len, const int *fds, int fd_count,
 	uint32_t timeout_ms, chan_reply_fn *fn, void *ctx, struct err *e);
 int chan_reply(struct chan *c, uint32_t id, uint16_t type, const void *body, size_t len, const int *fds, int fd_count);

@@ -2,8 +2,10 @@
 /* Two ends of a channel in one process and one loop. The right end echoes what it is asked. */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "libsh/base/fd.h"
@@ -11,12 +13,13 @@
 #include "libsh/run/chan.h"
 #include "tests/unit/tap.h"
 
-enum { ECHO = 1, REFUSE, IGNORE, FREE_SELF };
+enum { ECHO = 1, REFUSE, IGNORE, FREE_SELF, LEND_LAST };
 
 static struct loop *loop;
 static struct chan *left, *right;
 static int awaited, closed_count, requests;
 static uint32_t kept_id;
+static struct rlimit old_limit;
 
 struct answer {
 	bool came, good;
@@ -45,6 +48,17 @@ static void replied(void *ctx, struct chan_message *m, const struct err *e)
 		loop_stop(loop, 0);
 }
 
+/* No descriptor can be opened any more, until the limit is put back. */
+static void use_up_descriptors(void)
+{
+	struct rlimit limit = old_limit;
+	int fd = dup(0);
+
+	limit.rlim_cur = (rlim_t)fd; /* the lowest free one */
+	close(fd);
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static void request(void *ctx, struct chan *c, struct chan_message *m)
 {
 	struct err e = ERR_INIT;
@@ -59,6 +73,10 @@ static void request(void *ctx, struct chan *c, struct chan_message *m)
 		err_set(&e, ERR_FENCED, "no longer %d", 1);
 		err_hint(&e, "ask somebody else");
 		chan_reply_error(c, m->id, &e);
+		break;
+	case LEND_LAST:
+		chan_reply(c, m->id, LEND_LAST, NULL, 0, (int[]){0}, 1);
+		use_up_descriptors();
 		break;
 	case FREE_SELF:
 		chan_free(c);
@@ -275,6 +293,73 @@ static void test_garbage(void)
 	is_int(open_fds(), before, "and leaves no descriptor behind");
 }
 
+/* A process that is short of descriptors loses a message, not the channel: nobody would make it a new one. */
+static void test_no_descriptors(void)
+{
+	static uint8_t large[2 * CHAN_INLINE_BYTES];
+	struct answer a = {0}, b = {0}, c = {0}, d = {0};
+	struct err e = ERR_INIT;
+	int zero = 0;
+
+	setup();
+	getrlimit(RLIMIT_NOFILE, &old_limit);
+	awaited = 2;
+	chan_request(left, ECHO, "x", 1, &zero, 1, 0, replied, &a, &e);
+	chan_request(left, ECHO, large, sizeof(large), NULL, 0, 0, replied, &b, &e);
+	use_up_descriptors();
+	loop_run(loop);
+	setrlimit(RLIMIT_NOFILE, &old_limit);
+	is_int(closed_count, 0, "a descriptor that could not be taken: the channel stays");
+	is_int(a.e.code, ERR_UNAVAILABLE, "the request is answered: not now");
+	is_int(b.e.code, ERR_UNAVAILABLE, "one with a large body as well");
+	awaited = 1;
+	if (left)
+		chan_request(left, LEND_LAST, NULL, 0, NULL, 0, 0, replied, &c, &e);
+	loop_run(loop);
+	setrlimit(RLIMIT_NOFILE, &old_limit);
+	is_int(c.e.code, ERR_OUTCOME_UNKNOWN, "an answer whose descriptor could not be taken: outcome unknown");
+	awaited = 1;
+	if (left)
+		chan_request(left, ECHO, "x", 1, &zero, 1, 0, replied, &d, &e);
+	loop_run(loop);
+	ok(d.good && d.fd_count == 1, "afterwards all is well");
+	teardown();
+}
+
+/* The kernel limits the descriptors of a user that are on their way; what waits for that goes later. */
+static int send_too_many(void)
+{
+	enum { LIMIT = 64, MESSAGES = 80 };
+	struct rlimit limit = {LIMIT, LIMIT};
+	static struct answer answers[MESSAGES];
+	int fds[CHAN_MAX_FDS] = {0}, good = 0;
+	struct err e = ERR_INIT;
+
+	if (setrlimit(RLIMIT_NOFILE, &limit) || (!geteuid() && setuid(65534)))
+		return 1;
+	for (int i = 0; i < MESSAGES; i++)
+		if (!chan_request(left, ECHO, "x", 1, fds, 1, 0, replied, &answers[i], &e))
+			awaited++;
+	loop_run(loop);
+	for (int i = 0; i < MESSAGES; i++)
+		good += answers[i].good;
+	return closed_count || good < MESSAGES;
+}
+
+static void test_many_in_flight(void)
+{
+	int status = -1;
+	pid_t pid;
+
+	setup();
+	pid = fork();
+	if (!pid)
+		_exit(send_too_many());
+	waitpid(pid, &status, 0);
+	is_int(status, 0, "too many descriptors on their way: the channel stays, and they arrive");
+	teardown();
+}
+
 int main(void)
 {
 	struct err e = ERR_INIT;
@@ -289,6 +374,8 @@ int main(void)
 	test_bytes_limit();
 	test_close();
 	test_garbage();
+	test_no_descriptors();
+	test_many_in_flight();
 	loop_free(loop);
 	return done_testing();
 }
