@@ -160,6 +160,22 @@ static int place(struct dir_store *d, const char *temporary, const char *name, s
 	return err_sys(e, ERR_IO, "cannot rename to %s/%s", d->root, name);
 }
 
+static int place_in_folder(struct dir_store *d, const char *temporary, const char *name, struct err *e)
+{
+	if (folders_make(d, name, e) < 0)
+		return -1;
+	if (place(d, temporary, name, e) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return -1;
+	/* Somebody has removed an empty folder that we remember. */
+	pthread_mutex_lock(&d->lock);
+	map_release(&d->durable);
+	pthread_mutex_unlock(&d->lock);
+	err_clear(e);
+	return folders_make(d, name, e) < 0 ? -1 : place(d, temporary, name, e);
+}
+
 static int dir_put(struct object_store *s, const char *name, int fd, uint64_t bytes, struct err *e)
 {
 	struct dir_store *d = dir_of(s);
@@ -177,7 +193,7 @@ static int dir_put(struct object_store *s, const char *name, int fd, uint64_t by
 		err_prefix(e, "object %s", name);
 		goto out;
 	}
-	if (folders_make(d, name, e) < 0 || place(d, temporary, name, e) < 0)
+	if (place_in_folder(d, temporary, name, e) < 0)
 		goto out;
 	temporary[0] = '\0';
 	if (sync_parent(d, name, e) < 0) {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -357,6 +358,20 @@ static void check_failures(struct object_store *s, const char *dir)
 	is_int(leftovers(dir), 0, "no failure leaves a temporary file");
 }
 
+/* Somebody tidies up below us. */
+static void check_folder_gone(struct object_store *s, const char *dir)
+{
+	char path[PATH_MAX];
+	struct err e = ERR_INIT;
+
+	ok(put(s, "tidy/a/1", 10, 1, &e) == 0 && s->driver->remove(s, "tidy/a/1", &e) == 0, "a folder is emptied");
+	snprintf(path, sizeof(path), "%s/tidy/a", dir);
+	ok(rmdir(path) == 0, "and removed");
+	ok(put(s, "tidy/a/2", 10, 2, &e) == 0, "a put makes it again");
+
+	ok(holds(s, "tidy/a/2", 10, 2), "and the object is there");
+}
+
 static void check_leftovers(const char *dir)
 {
 	struct timespec old[2] = {{time(NULL) - 2 * 86400, 0}, {time(NULL) - 2 * 86400, 0}};
@@ -521,6 +536,7 @@ int main(void)
 	check_race(s);
 	check_kill(s);
 	leftovers(dir);
+	check_folder_gone(s, dir);
 	object_store_free(s);
 	snprintf(dir, sizeof(dir), "%s/failing", root);
 	if (object_dir_open(dir, &s, NULL) < 0)
