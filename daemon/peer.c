@@ -58,6 +58,7 @@ struct role_reply {
 };
 struct held_request {
 	struct list node;
+	int64_t came_ns;
 	struct chan_message message; /* body in bytes[] */
 	uint8_t bytes[];
 };
@@ -338,6 +339,7 @@ static void request_hold(struct peer *p, struct chan_message *m)
 	}
 	held = mem_alloc(sizeof(*held) + m->body.len);
 	held->message = *m;
+	held->came_ns = loop_now_ns(p->life->self.loop);
 	if (m->body.len)
 		memcpy(held->bytes, m->body.data, m->body.len);
 	held->message.body.data = held->bytes;
@@ -371,6 +373,23 @@ static void request_came(void *ctx, struct chan *c, struct chan_message *m)
 	}
 }
 
+/* Whoever asked has gone on waiting meanwhile. */
+static void held_run(struct peer *p, struct held_request *held)
+{
+	int64_t passed_ms = (loop_now_ns(p->life->self.loop) - held->came_ns) / NS_PER_MS;
+	struct chan_message *m = &held->message;
+	struct err e = ERR_INIT;
+
+	if (m->timeout_ms && passed_ms >= m->timeout_ms) {
+		err_set(&e, ERR_REQUEST_TIMEOUT, "the %s process was starting", role_name(p->life->self.role));
+		chan_reply_error(p->chan, m->id, &e);
+		return;
+	}
+	if (m->timeout_ms)
+		m->timeout_ms -= (uint32_t)passed_ms;
+	request_run(p, m);
+}
+
 void peer_accept(struct role_life *life)
 {
 	list_for_each(it, &life->peers) {
@@ -381,7 +400,7 @@ void peer_accept(struct role_life *life)
 			struct held_request *held = list_entry(node, struct held_request, node);
 
 			p->held_count--;
-			request_run(p, &held->message);
+			held_run(p, held);
 			held_free(held);
 		}
 	}

@@ -10,6 +10,7 @@
 
 static struct role_life agent, meta;
 static int requests;
+static uint32_t request_timeout_ms;
 static struct role_reply *kept;
 static enum { ANSWER, REFUSE, KEEP, CUT } mode;
 
@@ -52,6 +53,7 @@ static void meta_request(struct role_self *self, struct role_request *r)
 
 	(void)self;
 	requests++;
+	request_timeout_ms = r->message->timeout_ms;
 	switch (mode) {
 	case ANSWER:
 		role_answer(r->reply, &status, NULL, 0);
@@ -220,14 +222,17 @@ static void not_ready_timer(void *ctx)
 
 static void test_not_ready(void)
 {
+	struct outcome o, impatient;
 	struct timer t = {0};
-	struct outcome o;
 
 	meta.ready = false;
 	requests = 0;
+	call(MSG_META_STATUS, NULL, 5, &impatient);
 	loop_timer_set(agent.self.loop, &t, 30, not_ready_timer, NULL);
 	o = call_and_wait(MSG_META_STATUS, NULL, 5000);
 	ok(o.good && requests == 1, "then they are served");
+	ok(request_timeout_ms <= 4970, "and hear how long their asker still waits (%u ms)", request_timeout_ms);
+	is_int(impatient.e.code, ERR_OUTCOME_UNKNOWN, "one whose asker waits no more is not");
 }
 
 int main(void)
