@@ -154,7 +154,9 @@ static const struct chan_handlers supervisor_handlers = {supervisor_request, sup
 
 const char *role_full_url(struct role_self *self, const char *url, const char *scheme, const char *path)
 {
-	return strcmp(url, scheme) ? url : arena_printf(&self->arena, "%s//%s/%s", scheme, self->data_dir, path);
+	/* A copy: url is part of settings, which a reload replaces. */
+	return strcmp(url, scheme) ? arena_strdup(&self->arena, url)
+				   : arena_printf(&self->arena, "%s//%s/%s", scheme, self->data_dir, path);
 }
 
 void role_ready(struct role_self *self)
