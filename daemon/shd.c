@@ -122,6 +122,8 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	int operands = 0, status;
 
+	if (fd_fill_standard())
+		return err_exit_status(ERR_IO);
 	fd_close_from(3); /* whatever our parent forgot to close must not live as long as we do */
 	log_init("shd", LOG_FORMAT_TEXT, LOG_LEVEL_INFO);
 	if (options_parse(sets, 2, argc, argv, false, &operands, &e))

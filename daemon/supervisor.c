@@ -100,6 +100,27 @@ static void hopeless(void *ctx)
 
 /* ---- reload ---- */
 
+/*
+ * Each connection is a descriptor; agents inherit the limit. It is raised as far as it goes at once, since an agent that runs
+ * would not hear of it when http.max_connections is reloaded.
+ */
+static void raise_descriptor_limit(const struct settings *s)
+{
+	int64_t want = settings_number(s, "http.max_connections") + DESCRIPTORS_BESIDES_CLIENTS;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	if (limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &limit) || getrlimit(RLIMIT_NOFILE, &limit))
+			return;
+	}
+	if (limit.rlim_cur < (rlim_t)want)
+		log_warn("this process may open %llu descriptors only: fewer than http.max_connections=%lld clients can be served",
+			(unsigned long long)limit.rlim_cur, (long long)settings_number(s, "http.max_connections"));
+}
+
 static void reload(struct supervisor *s)
 {
 	struct buf changed = BUF_INIT(4096), fixed = BUF_INIT(4096);
@@ -120,6 +141,7 @@ static void reload(struct supervisor *s)
 	settings_keep_fixed(new_, old);
 	s->settings = new_;
 	apply_log_settings(new_);
+	raise_descriptor_limit(new_);
 	children_configure(s->children, new_);
 	settings_free(old);
 	log_info("settings reloaded; changed: %s", changed.len ? changed.data : "none");
@@ -181,23 +203,6 @@ static void say_what_settings_mean(const struct settings *s)
 	if (strcmp(settings_origin(s, "kafka.listen"), "default") && *settings_string(s, "kafka.listen"))
 		log_info("kafka.listen=%s is set, but this version does not speak Kafka's protocol yet: nothing listens there",
 			settings_string(s, "kafka.listen"));
-}
-
-/* Each connection is a descriptor; agents inherit the limit. */
-static void raise_descriptor_limit(const struct settings *s)
-{
-	int64_t want = settings_number(s, "http.max_connections") + DESCRIPTORS_BESIDES_CLIENTS;
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	if (limit.rlim_cur < (rlim_t)want) {
-		limit.rlim_cur = limit.rlim_max < (rlim_t)want ? limit.rlim_max : (rlim_t)want;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-	if (limit.rlim_cur < (rlim_t)want)
-		log_warn("this process may open %llu descriptors only: fewer than http.max_connections=%lld clients can be served",
-			(unsigned long long)limit.rlim_cur, (long long)settings_number(s, "http.max_connections"));
 }
 
 /* Keys in our environment are for one role. Another process of the same user could read them from our memory as well. */

@@ -20,6 +20,7 @@ SHELL_TESTS = \
 	tests/t0300-store.t \
 	tests/t0100-shd.t \
 	tests/t0101-family.t \
+	tests/t0102-surroundings.t \
 	tests/t0010-layers.t \
 	tests/t0011-exported-names.t \
 	tests/t0300-offline.t \

@@ -67,6 +67,17 @@ fail:
 	return -1;
 }
 
+int fd_fill_standard(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= 2);
+	fd_close(&fd);
+	return fcntl(2, F_GETFD) < 0 ? -1 : 0;
+}
+
 void fd_close_from(int first)
 {
 	if (close_range((unsigned)first, UINT_MAX, 0) == 0)

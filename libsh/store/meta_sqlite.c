@@ -340,10 +340,25 @@ static const struct meta_driver driver = {
 	.free = handle_free,
 };
 
+/* SQLite only says that it cannot open the file, and a long path leaves no room in a message to say why. */
+static int check_path(const char *path, struct err *e)
+{
+	size_t most = (size_t)sqlite3_vfs_find(NULL)->mxPathname - sizeof(".new-journal");
+
+	if (strlen(path) <= most)
+		return 0;
+	err_set(e, ERR_USAGE, "metadata %.60s...: the path has %zu bytes, more than the %zu that SQLite takes", path,
+		strlen(path), most);
+	return err_hint(e, "use a shorter one: data.dir, or meta.url for the metadata alone");
+}
+
 int meta_sqlite_open(const char *path, bool read_only, struct meta **out, struct err *e)
 {
-	struct meta_sqlite *m = mem_zalloc(sizeof(*m));
+	struct meta_sqlite *m;
 
+	if (check_path(path, e) < 0)
+		return -1;
+	m = mem_zalloc(sizeof(*m));
 	m->meta.driver = &driver;
 	m->path = mem_strdup(path);
 	m->read_only = read_only;
