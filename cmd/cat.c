@@ -257,6 +257,8 @@ static int cat_objects(struct cat *c, const char *store, struct err *e)
 		if (r->run.end_offset > c->cursor)
 			rc = print_object_run(c, s, r);
 	}
+	if (rc == 0 && !count && !c->partial)
+		rc = offline_objects_none(store, e);
 	object_store_free(s);
 	arena_release(&a);
 	return rc;
@@ -340,7 +342,7 @@ static void damaged_wal(void *ctx, const char *path, uint64_t from, uint64_t to)
 {
 	struct cat *c = ctx;
 
-	command_note(c->run, "%s: damaged from LSN %llu to %llu", path, (unsigned long long)from, (unsigned long long)to);
+	command_note(c->run, "%s: damaged from LSN %llx to %llx", path, (unsigned long long)from, (unsigned long long)to);
 	c->partial = true;
 }
 

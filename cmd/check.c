@@ -92,7 +92,7 @@ static int on_damage(void *ctx, uint64_t from, uint64_t to)
 {
 	struct wal_check_context *w = ctx;
 
-	check_report_damage(w->report, w->path, "%llu bytes from LSN %llu on are damaged: they had been synced",
+	check_report_damage(w->report, w->path, "%llu bytes from LSN %llx on are damaged: they had been synced",
 		(unsigned long long)(to - from), (unsigned long long)from);
 	return 0;
 }
@@ -152,6 +152,8 @@ static int check_objects(struct check_report *r, const char *store, struct check
 		if (check_sample_next(sample))
 			check_read_object(r, s, runs[i].object, runs[i].object_bytes);
 	}
+	if (rc == 0 && !r->segments)
+		rc = offline_objects_none(store, e);
 	object_store_free(s);
 	arena_release(&a);
 	return rc;

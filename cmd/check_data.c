@@ -235,7 +235,7 @@ static void on_damage(void *ctx, const char *path, uint64_t from, uint64_t to)
 {
 	struct check *c = ctx;
 
-	check_report_damage(c->report, path, "%llu bytes from LSN %llu on are damaged: they had been synced",
+	check_report_damage(c->report, path, "%llu bytes from LSN %llx on are damaged: they had been synced",
 		(unsigned long long)(to - from), (unsigned long long)from);
 }
 

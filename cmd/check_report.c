@@ -55,6 +55,8 @@ void check_report_note(struct check_report *r, const char *where, const char *fm
 	va_list ap;
 
 	r->notes++;
+	if (r->run->globals->quiet)
+		return;
 	va_start(ap, fmt);
 	add(r, "note", where, fmt, ap);
 	va_end(ap);
@@ -89,7 +91,7 @@ int check_report_finish(struct check_report *r)
 	if (r->output) {
 		output_finish(r->output, false);
 		command_note(r->run, "%s", b.data);
-	} else {
+	} else if (!r->run->globals->quiet) {
 		buf_addc(&b, '\n');
 		command_write(r->run, b.data, b.len);
 	}

@@ -16,6 +16,9 @@ flip() { # file position: one byte becomes another
 }
 
 fails 4 'a store that is not there is told as such' "$STREAMCTL" check "$TMP/nothing"
+mkdir "$TMP/unrelated"
+fails 4 'a directory with nothing of ours is not called sound' "$STREAMCTL" check "$TMP/unrelated"
+fails 4 'nor read as empty' "$STREAMCTL" cat "$TMP/unrelated"
 fails 2 'cat wants a store' "$STREAMCTL" cat
 
 start_shd -O segment.max_age=200ms
@@ -48,6 +51,8 @@ like "$("$STREAMCTL" cat "$segment" | tr '\n' ' ')" '^[a-e] ' 'one segment'
 like "$(for wal in "$DATA"/slots/0/wal/*.wal; do "$STREAMCTL" cat "$wal"; done | sort | tr '\n' ' ')" 'f g h $' 'WAL files'
 ok 'the whole is clean' "$STREAMCTL" check "$DATA" --read-data
 like "$(cat "$TMP/ok.out")" '3 partitions.*no damage found' 'and check says what it looked at'
+ok 'it is silent when asked to be' "$STREAMCTL" check -q "$DATA"
+is "$(cat "$TMP/ok.out")" '' 'and prints nothing'
 ok 'so is a sample' "$STREAMCTL" check --read-data=50% "$DATA"
 ok 'so is each segment' "$STREAMCTL" check "$segment"
 ok 'so is the directory of segments' "$STREAMCTL" check "file://$DATA/objects" --read-data

@@ -49,6 +49,8 @@ struct offline_object_run {
 };
 /* The store of a directory, file:// or s3:// URL; of the last with the settings that are in the environment. */
 int offline_objects_open(const char *store, struct object_store **s, struct err *e);
+/* Nothing was found there: 0 when that can be, an error when it is no such store, so that a mistyped path does not pass for sound. */
+int offline_objects_none(const char *store, struct err *e);
 /* The runs of every object that ends in .seg, by topic, partition and first offset. What cannot be read is told and left out. */
 int offline_objects_list(struct object_store *s, struct arena *a, struct offline_object_run **runs, size_t *count,
 	void (*unreadable)(void *ctx, const char *object, const struct err *e), void *ctx, struct err *e);

@@ -13,10 +13,18 @@ static bool has_suffix(const char *name, const char *suffix)
 	return n >= m && !strcmp(name + n - m, suffix);
 }
 
+static bool has_entry(const char *directory, const char *name)
+{
+	char *path = mem_printf("%s/%s", directory, name);
+	bool there = disk_exists(path);
+
+	mem_free(path);
+	return there;
+}
+
 int offline_kind(const char *store, enum offline_kind *kind, struct err *e)
 {
 	struct stat st;
-	char *meta;
 
 	*kind = OFFLINE_OBJECTS;
 	if (!strncmp(store, "file://", 7) || !strncmp(store, "s3://", 5))
@@ -29,10 +37,8 @@ int offline_kind(const char *store, enum offline_kind *kind, struct err *e)
 		*kind = has_suffix(store, ".wal") ? OFFLINE_WAL : OFFLINE_SEGMENT;
 		return 0;
 	}
-	meta = mem_printf("%s/meta", store);
-	if (disk_exists(meta))
+	if (has_entry(store, "meta") || has_entry(store, "VERSION"))
 		*kind = OFFLINE_DATA;
-	mem_free(meta);
 	return 0;
 }
 
@@ -50,6 +56,17 @@ int offline_objects_open(const char *store, struct object_store **s, struct err 
 	if (strstr(store, "://"))
 		return object_store_open(store, "", NULL, s, e);
 	return object_dir_open(store, s, e);
+}
+
+int offline_objects_none(const char *store, struct err *e)
+{
+	const char *directory = strncmp(store, "file://", 7) ? store : store + 7;
+
+	/* The store of a young shd is empty too; it lies in a data directory, or the driver has made its folder. */
+	if (has_entry(directory, "../VERSION") || has_entry(directory, ".tmp"))
+		return 0;
+	err_set(e, ERR_NOT_FOUND, "%s is no data directory of shd, and holds no segments", store);
+	return err_hint(e, "name a data directory, the folder or URL of its objects, or a .seg or .wal file");
 }
 
 /* ---- listing ---- */
