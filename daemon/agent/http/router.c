@@ -130,6 +130,24 @@ const char *http_query(struct http_request *r, const char *name)
 	return NULL;
 }
 
+/* Looked at once, with the head: a value that cannot be decoded must be an error, never an absent one. */
+int http_query_check(struct http_request *r, struct err *e)
+{
+	const char *p = (const char *)r->head.query.data, *end = p ? p + r->head.query.len : p;
+
+	while (p < end) {
+		const char *next = memchr(p, '&', end - p), *stop = next ? next : end;
+
+		if (!decode(&r->arena, p, stop - p, true)) {
+			err_set(e, ERR_INVALID_ARGUMENT, "the query holds a bad percent escape: %.*s",
+				(int)(stop - p < 100 ? stop - p : 100), p);
+			return err_hint(e, "%% is followed by two hex digits, a %% itself is %%25; %%00 cannot be");
+		}
+		p = next ? next + 1 : end;
+	}
+	return 0;
+}
+
 int http_query_int(struct http_request *r, const char *name, int64_t min, int64_t max, int64_t *out,
 	struct err *e)
 {

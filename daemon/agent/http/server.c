@@ -80,7 +80,7 @@ static int request_check(struct http_request *r, struct err *e)
 {
 	struct bytes coding = http_field(r, HTTP_CONTENT_ENCODING);
 
-	if (http_route_find(r, e) < 0)
+	if (http_route_find(r, e) < 0 || http_query_check(r, e) < 0)
 		return -1;
 	if (!r->server->serving && !(r->route->flags & ROUTE_ALWAYS))
 		return err_set(e, ERR_UNAVAILABLE, "the log is not serving yet");

@@ -76,5 +76,7 @@ void partition_choice_release(struct http_server *s); /* forgets all choices */
 /* Finds the route and fills in r->route and r->params. -1: 404, 405 (Allow is set), or a path that cannot
  * be decoded. */
 int http_route_find(struct http_request *r, struct err *e);
+/* -1: a part of the query cannot be decoded. */
+int http_query_check(struct http_request *r, struct err *e);
 
 #endif
