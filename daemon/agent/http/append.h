@@ -38,7 +38,7 @@ struct append {
 	uint32_t waits;                 /* under way */
 	struct timer timer;
 	struct err failure;             /* of the first wait that failed */
-	bool finishing, done_called;
+	bool finishing, done_called, timed_out;
 	void (*progress)(struct append *a); /* a wait is over and more is to come; may be NULL */
 	void (*done)(struct append *a); /* after append_finish(), once nothing is waited for; may come from inside */
 };
