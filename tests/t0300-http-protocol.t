@@ -145,6 +145,10 @@ bytes="GET /live HTTP/1.1\r\n$H\r\n"
 raw -c
 is "$(statuses)" 200 "a client that closes its side after the request gets its answer"
 
+bytes="GET /api/v1/topics/t/partitions/0/records?offset=latest&wait_ms=300 HTTP/1.1\r\n$H\r\nGET /li"
+raw
+is "$raw_status $(statuses)" "0 200 408" "a head that began while a long poll was under way has a deadline, too"
+
 head -c 3000000 /dev/zero | tr '\0' x | fold -w 1000 >"$TMP/lines"
 for i in 1 2 3 4 5 6; do
 	curl -sS -H 'Content-Type: text/plain' --data-binary "@$TMP/lines" "$URL/api/v1/topics/t/records?partition=1" >/dev/null
@@ -155,6 +159,24 @@ wait_for 'curl -s "$URL/metrics" | grep -q "^streamhouse_http_connections_stalle
 ok "a client that does not read its answer is cut" test $? -eq 0
 unserve
 ok "the server ends without complaint" test $? -eq 0
+
+# ---- a body that waits for the log, not for its client ----
+post_in_two() { # path of a request before it or "", options of raw-http; the last byte comes by itself
+	first=$1
+	shift
+	bytes="${first}POST /api/v1/topics/t/records?partition=0 HTTP/1.1\r\n${H}Content-Type: text/plain\r\nContent-Length: 4\r\nConnection: close\r\n\r\n1\n2\n"
+	raw -s "$(($(printf "$bytes" | wc -c) - 1))" "$@"
+}
+serve refuse_every=2
+post_in_two '' -c
+is "$(statuses)" 200 "a client that closes its side after the body, while the log refuses its last line"
+like "$(cat "$TMP/text")" '"records":2,' "has all of it taken"
+unserve
+serve refuse_every=3 ack_ms=50
+post_in_two "POST /api/v1/topics/t/records?partition=1 HTTP/1.1\r\n${H}Content-Type: text/plain\r\nContent-Length: 2\r\n\r\na\n" -d 40
+is "$(statuses)" "200 200" "an answer to a request before it does not end the waiting"
+is "$(api GET '/api/v1/topics/t/partitions/0/records' | grep -o '"value":"[^}]*' | tr '\n' ' ')" '"value":"1" "value":"2" ' "nor change a line"
+unserve
 
 # ---- limits of connections, starting ----
 serve -O http.max_connections=16 starting=1

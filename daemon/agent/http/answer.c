@@ -77,7 +77,8 @@ static void decide_close(struct http_request *r)
 	if (r->server->draining && r->conn->queue.prev == &r->node)
 		r->close_after = true;
 	r->continue_due = false;
-	r->conn->body_blocked = false;
+	if (r->conn->blocked_by == r)
+		r->conn->blocked_by = NULL;
 }
 
 /* length -1: a stream. */

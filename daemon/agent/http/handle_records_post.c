@@ -314,11 +314,12 @@ static void posting_body_end(struct http_request *r)
 
 	p->body_ended = true;
 	if (p->partial.len && posting_turn(p)) {
-		if (p->shape == SHAPE_BATCH) {
+		if (p->shape == SHAPE_BATCH && !p->partial_whole) {
 			err_set(&p->failure, ERR_CORRUPT_BATCH, "batch %llu: the body ends after %zu bytes of it",
 				(unsigned long long)p->lines + 1, p->partial.len);
 		} else {
-			buf_addc(&p->partial, '\n');
+			if (!p->partial_whole)
+				buf_addc(&p->partial, '\n');
 			p->partial_whole = true;
 			if (take_partial(r) == 1)
 				return; /* posting_retry() comes here again */

@@ -51,6 +51,8 @@ static void request_free(struct http_request *r)
 	buf_release(&r->answer);
 	if (c->reading == r)
 		c->reading = NULL;
+	if (c->blocked_by == r)
+		c->blocked_by = NULL;
 	list_remove(&r->node);
 	c->queued--;
 	arena_release(&r->arena);
@@ -216,7 +218,7 @@ static size_t input_body(struct http_conn *c, char *p, size_t n)
 		took = request_body(r, p + done, take);
 		http_body_took(&r->framing, took);
 		done += took;
-		if (c->body_blocked)
+		if (c->blocked_by)
 			return done;
 	}
 }
@@ -225,7 +227,7 @@ static size_t input_body(struct http_conn *c, char *p, size_t n)
 
 static bool conn_is_full(const struct http_conn *c)
 {
-	if (c->body_blocked || c->unacknowledged > HTTP_UNACKNOWLEDGED_MAX)
+	if (c->blocked_by || c->unacknowledged > HTTP_UNACKNOWLEDGED_MAX)
 		return true;
 	return !c->reading && (c->queued >= HTTP_PIPELINE_MAX || c->waiting_answers > HTTP_ANSWERS_MAX);
 }
@@ -265,10 +267,8 @@ static size_t server_input(struct conn *conn, char *p, size_t n)
 	while (done < n && !c->no_more) {
 		size_t used;
 
-		if (conn_is_full(c)) {
-			conn_pause(conn);
+		if (conn_is_full(c))
 			break;
-		}
 		c->advancing = true;
 		used = c->reading ? input_body(c, p + done, n - done) : input_head(c, p + done, n - done);
 		c->advancing = false;
@@ -277,6 +277,9 @@ static size_t server_input(struct conn *conn, char *p, size_t n)
 		if (!used && !conn_is_full(c))
 			break;
 	}
+	/* also when all input was used: neither its end nor a deadline concerns a client that we make wait */
+	if (conn_is_full(c) && !c->no_more)
+		conn_pause(conn);
 	http_conn_wait_deadline(c);
 	return c->no_more ? n : done;
 }
@@ -294,6 +297,8 @@ void http_conn_wait_deadline(struct http_conn *c)
 		conn_deadline(&c->conn, 0);
 	else if (!c->head_begun)
 		conn_deadline(&c->conn, t->idle);
+	else if (!c->conn.deadline_ns) /* it began while a request was under way */
+		conn_deadline(&c->conn, t->head);
 }
 
 /* The answered request is the first of the queue: gone with it, unless its body is still coming in. */
@@ -320,7 +325,7 @@ static void conn_advance_now(struct http_conn *c)
 	if (c->advancing || c->conn.ended)
 		return;
 	c->advancing = true;
-	if (c->reading && c->reading->framing.ended && !c->body_blocked)
+	if (c->reading && c->reading->framing.ended && !c->blocked_by)
 		request_body_end(c->reading);
 	while ((r = list_first(&c->queue, struct http_request, node))) {
 		if (r->answer.len) {
@@ -361,12 +366,13 @@ void http_conn_advance(struct http_conn *c)
 
 void http_body_block(struct http_request *r)
 {
-	r->conn->body_blocked = true;
+	r->conn->blocked_by = r;
 }
 
 void http_body_resume(struct http_request *r)
 {
-	r->conn->body_blocked = false;
+	if (r->conn->blocked_by == r)
+		r->conn->blocked_by = NULL;
 	http_conn_advance(r->conn);
 }
 

@@ -58,7 +58,7 @@ struct http_conn {
 	size_t scanned;                      /* of the head that comes in */
 	struct turn_end advance;
 	bool head_begun, no_more, advancing; /* no_more: nothing more is read as a request */
-	bool body_blocked;                   /* the handler used less than it was given */
+	struct http_request *blocked_by;     /* whose handler takes no more of its body for now */
 	size_t waiting_answers;              /* bytes in answers that wait for their turn */
 	int64_t unacknowledged;
 };
