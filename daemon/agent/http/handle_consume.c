@@ -9,6 +9,7 @@
 #include "daemon/agent/http/server.h"
 
 #include <stdlib.h>
+#include "libsh/base/map.h"
 #include "libsh/base/text.h"
 #include "libsh/format/json_write.h"
 
@@ -37,23 +38,30 @@ static void write_bytes(struct buf *out, const char *name, struct bytes b)
 	buf_addc(out, '"');
 }
 
+/* As an object: the last of a name wins, so each is written only where no later one has its name. A record
+ * may have a hundred thousand of them, hence the map: name -> position behind the last that has it. */
+static int last_headers(const struct record *rec, struct map *last, struct err *e)
+{
+	struct record_header h;
+	size_t pos = 0;
+	int got;
 
-/* As an object: the last of a name wins, so each is written only where no later one has its name. */
+	while ((got = record_header_next(rec, &pos, &h, e)) > 0)
+		map_put(last, h.key.data, h.key.len, (void *)(uintptr_t)pos);
+	return got;
+}
+
 static int write_headers(struct buf *out, const struct record *rec, struct err *e)
 {
-	struct record_header h, later;
-	size_t pos = 0, rest;
-	int got;
+	struct map last = MAP_INIT;
+	struct record_header h;
+	size_t pos = 0;
+	int got = rec->header_count > 1 ? last_headers(rec, &last, e) : 0;
 
 	json_write_name(out, "headers");
 	json_write_open(out, '{');
-	while ((got = record_header_next(rec, &pos, &h, e)) > 0) {
-		bool last = true;
-
-		rest = pos;
-		while (last && record_header_next(rec, &rest, &later, NULL) > 0)
-			last = later.key.len != h.key.len || memcmp(later.key.data, h.key.data, h.key.len) != 0;
-		if (!last)
+	while (got >= 0 && (got = record_header_next(rec, &pos, &h, e)) > 0) {
+		if (rec->header_count > 1 && map_get(&last, h.key.data, h.key.len) != (void *)(uintptr_t)pos)
 			continue;
 		json_write_bytes(out, h.key.data, h.key.len);
 		buf_addc(out, ':');
@@ -63,6 +71,7 @@ static int write_headers(struct buf *out, const struct record *rec, struct err *
 			json_write_null(out);
 	}
 	json_write_close(out, '}');
+	map_release(&last);
 	return got;
 }
 
