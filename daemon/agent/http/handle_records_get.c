@@ -180,7 +180,7 @@ static bool getting_wait(struct getting *g)
 	struct partition *p;
 	bool events = g->shape == SHAPE_EVENTS;
 
-	if (g->reader.offset >= g->reader.limit || g->r->server->draining || g->r->head.method == HTTP_HEAD)
+	if (g->reader.offset >= g->reader.limit || g->r->server->draining)
 		return false;
 	if (!events && (g->records || !g->wait_ms))
 		return false;
@@ -322,7 +322,13 @@ static void getting_go(struct getting *g, int64_t offset)
 		return;
 	}
 	g->reader.offset = offset;
-	getting_pump(g);
+	if (g->r->head.method != HTTP_HEAD) {
+		getting_pump(g);
+		return;
+	}
+	/* Nothing is read for nobody: a HEAD has no Content-Length and no X-Next-Offset. */
+	getting_start(g);
+	http_stream_end(g->r, NULL);
 }
 
 static void getting_sought(void *ctx, int64_t offset, int64_t timestamp_ms, const struct err *e)
