@@ -213,6 +213,16 @@ static struct batch_writer *append_open(struct log *l, struct partition *p)
 	return pp->open;
 }
 
+/* later - earlier is above the limit; INT64_MAX is none. The difference of two timestamps may not fit. */
+static bool is_further(int64_t later, int64_t earlier, int64_t limit)
+{
+	int64_t difference;
+
+	if (__builtin_sub_overflow(later, earlier, &difference))
+		return later > earlier && limit < INT64_MAX;
+	return difference > limit;
+}
+
 static int append_check_record(const struct topic_config *c, const struct record *r, int64_t now_ms, struct err *e)
 {
 	size_t size = BATCH_HEADER_BYTES + record_max_size(r);
@@ -222,7 +232,8 @@ static int append_check_record(const struct topic_config *c, const struct record
 			(long long)c->max_message_bytes);
 	if (c->compact && !r->key.data)
 		return err_set(e, ERR_INVALID_RECORD, "a compacted topic takes no record without a key");
-	if (!c->log_append_time && (now_ms - r->timestamp > c->timestamp_before_ms || r->timestamp - now_ms > c->timestamp_after_ms))
+	if (!c->log_append_time && (is_further(now_ms, r->timestamp, c->timestamp_before_ms) ||
+		is_further(r->timestamp, now_ms, c->timestamp_after_ms)))
 		return err_set(e, ERR_INVALID_TIMESTAMP, "timestamp %lld is further from the present than the topic allows",
 			(long long)r->timestamp);
 	return 0;
