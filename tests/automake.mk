@@ -15,6 +15,7 @@ SHELL_TESTS = \
 	tests/t0900-man-examples.t \
 	tests/t0300-http-protocol.t \
 	tests/t0301-http-records.t \
+	tests/t0310-http-api.t \
 	tests/t0200-meta.t \
 	tests/t0410-retention.t \
 	tests/t0300-store.t \
