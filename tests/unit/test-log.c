@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "libsh/base/disk.h"
 #include "tests/helper/log_driver.h"
 #include "tests/unit/tap.h"
 
@@ -171,6 +172,40 @@ static void test_damage_at_end(const char *dir, bool header)
 	stop();
 }
 
+/* The operator accepts the loss in partition d-0: it goes on, and no offset is given twice. */
+static void test_accept(const char *dir)
+{
+	char *damaged = mem_printf("%s/slots/0/quarantine/d-0.damaged", dir);
+	char *accepted = mem_printf("%s/slots/0/quarantine/d-0.accepted", dir);
+	struct err e = ERR_INIT;
+	int status;
+	pid_t child;
+
+	is_int(disk_rename(damaged, accepted, &e), 0, "the mark is renamed");
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		start(dir, NULL, NULL);
+		append(part("d", 0), "next", 9);
+		_exit(wait_for(part("d", 0), part("d", 0)->end + 1, DURABILITY_WAL) == DURABILITY_WAL ? 0 : 1);
+	}
+	waitpid(child, &status, 0);
+	is_int(status, 0, "the partition takes records again, and the process dies");
+	start(dir, NULL, NULL);
+	ok(!part("d", 0)->damage, "after another start it still does");
+	is_str(fetch(part("d", 0), 0), "damage-0,next", "what was kept and what is new, across the gap");
+	is_int(append(part("d", 0), "last", 10), 4, "offsets that may have been given before are not given again");
+	is_int(wait_for(part("d", 0), 5, DURABILITY_OBJECT), DURABILITY_OBJECT, "the gap goes into a segment");
+	is_str(fetch(part("d", 0), 0), "damage-0,next,last", "and is read across there");
+	stop();
+	start(dir, NULL, NULL);
+	ok(!disk_exists(accepted), "the mark goes when the gap is committed");
+	is_str(fetch(part("d", 0), 1), "next,last", "a reader inside the gap goes on behind it");
+	stop();
+	mem_free(damaged);
+	mem_free(accepted);
+}
+
 int main(void)
 {
 	char dir[] = "/tmp/test-log-XXXXXX";
@@ -188,6 +223,7 @@ int main(void)
 	test_damage(dir, true);
 	test_damage_at_end(dir, false);
 	test_damage_at_end(dir, true);
+	test_accept(dir);
 	command = mem_printf("rm -rf %s", dir);
 	if (system(command) != 0)
 		printf("# %s is left behind\n", dir);

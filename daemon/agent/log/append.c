@@ -60,10 +60,12 @@ static void append_mark(void *ctx)
 /* Stage one finished batch: from here on it has its offsets. */
 void append_entry(struct log *l, struct partition *p, const void *batch, size_t n, const struct batch_header *h)
 {
+	int64_t gap_start = p->private_->gap_start;
 	struct wal_entry entry = {.topic = p->topic->id, .partition = p->number, .epoch = p->epoch, .length = (uint32_t)n,
-		.previous_end = p->end, .append_ms = clock_real_ms(), .type = WAL_BATCH};
+		.previous_end = gap_start >= 0 ? gap_start : p->end, .append_ms = clock_real_ms(), .type = WAL_BATCH};
 	uint64_t lsn = wal_append(l->wal, &entry, batch);
 
+	p->private_->gap_start = -1;
 	tail_add(l, p, lsn, p->end);
 	p->end += h->last_offset_delta + 1;
 	p->records += (uint64_t)h->record_count;

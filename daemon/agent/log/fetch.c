@@ -399,6 +399,8 @@ void log_fetch(struct log *l, struct log_fetch *f, struct partition *p)
 		return;
 	}
 	at = tail_find(&p->private_->tail, f->offset);
+	if (at < 0 && p->private_->tail.count && f->offset >= p->flushed_end)
+		at = 0; /* an accepted loss: the tail begins behind the gap */
 	if (at >= 0) {
 		if (!session_lease_holds(l))
 			err_set(&e, ERR_FENCED, "this agent's lease ran out: %s-%u may have moved", p->topic->name, p->number);

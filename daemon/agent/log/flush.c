@@ -325,7 +325,7 @@ static void run_refused(struct log *l, struct range *r, struct partition *p, con
 	l->numbers.commits_refused++;
 	if (quarantine_range(l, r, p, run->first_offset, &e) < 0)
 		log_error("%s-%u: batches could not be put into quarantine: %s", p->topic->name, p->number, e.text);
-	quarantine_mark(l, p, why);
+	quarantine_mark(l, p, why, p->end);
 	mem_free(why);
 	p->private_->refused = true; /* its WAL files will be recycled */
 	tail_release(l, p);

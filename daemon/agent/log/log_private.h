@@ -56,6 +56,10 @@ struct partition_private {
 	struct producers *producers; /* NULL: no idempotent producer was seen */
 	char *damage_text;
 	bool refused;                /* the metadata refused a commit: what is above flushed_end goes to quarantine */
+	int64_t resume;              /* of the mark, and of an accepted one; -1: none */
+	int64_t accepted;
+	bool resume_raised;
+	int64_t gap_start;           /* end before an accepted loss, until the next entry has named it; -1: none */
 	bool suspect;                /* during recovery: its last batches may have been in damaged bytes */
 };
 
@@ -218,8 +222,11 @@ bool flush_idle(const struct log *l);
 void flush_release(struct log *l);
 
 /* quarantine.c */
-bool quarantine_is_marked(struct log *l, const struct topic *t, uint32_t partition, char **why);
-void quarantine_mark(struct log *l, struct partition *p, const char *why);
+void quarantine_load(struct log *l, struct partition *p);
+/* resume: an offset above all that may have been given; the highest named counts. */
+void quarantine_mark(struct log *l, struct partition *p, const char *why, int64_t resume);
+/* At the end of recovery: marks that changed are written, accepted losses take effect. */
+void quarantine_settle(struct log *l);
 int quarantine_range(struct log *l, const struct range *r, struct partition *p, int64_t from_offset, struct err *e);
 int quarantine_add(struct log *l, uint64_t file_base, const struct wal_entry *entry, const void *batch, struct err *e);
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What nobody may serve is kept for the operator: entries whose place in their partition is not known, in files named after the
- * WAL file they come from and in its format, so that `streamctl cat` reads them; and a mark per damaged partition, which keeps it from
- * starting until the operator removes it.
+ * WAL file they come from and in its format, so that `streamctl cat` reads them; and a mark per damaged partition, TOPIC-P.damaged, which
+ * keeps it from starting until the operator accepts the loss by renaming it to TOPIC-P.accepted. A mark is three lines: the topic's id, why, and
+ * "resume N": an offset above all that may have been given.
  */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/agent/log/log_private.h"
@@ -14,53 +16,112 @@
 #include "libsh/base/log.h"
 #include "libsh/store/wal_file.h"
 
-static char *quarantine_mark_path(struct log *l, const struct topic *t, uint32_t partition)
+static char *quarantine_path(struct log *l, const struct partition *p, const char *suffix)
 {
-	return mem_printf("%s/%s-%u.damaged", l->quarantine_dir, t->name, partition);
+	return mem_printf("%s/%s-%u.%s", l->quarantine_dir, p->topic->name, p->number, suffix);
 }
 
-/* The mark holds the topic's id, so that it does not hit a later topic of the same name. */
-bool quarantine_is_marked(struct log *l, const struct topic *t, uint32_t partition, char **why)
+/* The number in the line "resume N"; -1: none. */
+static int64_t mark_resume(const char *text)
 {
-	char *path = quarantine_mark_path(l, t, partition);
+	const char *line = strstr(text, "\nresume ");
+
+	return line ? strtoll(line + 8, NULL, 10) : -1;
+}
+
+/* A mark's text if it is about this very topic, and not one that had its name before; NULL: there is none. Unreadable is not absent. */
+static char *mark_read(struct log *l, const struct partition *p, const char *suffix)
+{
+	char *path = quarantine_path(l, p, suffix), *found = NULL;
 	struct buf text = BUF_INIT(4096);
 	char id[UUID_TEXT_BYTES];
 	struct err e = ERR_INIT;
-	bool marked = false;
-	char *line;
 
-	if (disk_read_file(path, &text, &e) < 0) {
-		marked = e.code != ERR_NOT_FOUND; /* unreadable is not absent */
-		*why = marked ? mem_strdup(e.text) : NULL;
-	} else if (text.len > 37 && !strncmp(text.data, uuid_format(&t->id, id), 36)) {
-		line = strchr(text.data, '\n');
-		*why = mem_strdup(line ? line + 1 : "damaged");
-		(*why)[strcspn(*why, "\n")] = '\0';
-		marked = true;
-	}
+	if (disk_read_file(path, &text, &e) < 0)
+		found = e.code == ERR_NOT_FOUND ? NULL : mem_printf("?\n%s\n", e.text);
+	else if (text.len > 37 && !strncmp(text.data, uuid_format(&p->topic->id, id), 36))
+		found = mem_strdup(text.data);
 	buf_release(&text);
 	mem_free(path);
-	return marked;
+	return found;
 }
 
-void quarantine_mark(struct log *l, struct partition *p, const char *why)
+void quarantine_load(struct log *l, struct partition *p)
 {
-	char *path, *text;
-	char id[UUID_TEXT_BYTES];
+	char *damaged = mark_read(l, p, "damaged"), *accepted = damaged ? NULL : mark_read(l, p, "accepted");
+
+	if (damaged) {
+		const char *why = strchr(damaged, '\n') + 1;
+
+		p->damage = p->private_->damage_text = mem_strndup(why, strcspn(why, "\n"));
+		p->private_->resume = mark_resume(damaged);
+		l->numbers.damaged_partitions++;
+	}
+	p->private_->accepted = accepted ? mark_resume(accepted) : -1;
+	mem_free(damaged);
+	mem_free(accepted);
+}
+
+static void mark_write(struct log *l, struct partition *p)
+{
+	char id[UUID_TEXT_BYTES], *path = quarantine_path(l, p, "damaged");
+	char *text = mem_printf("%s\n%s\nresume %lld\n", uuid_format(&p->topic->id, id), p->damage, (long long)p->private_->resume);
 	struct err e = ERR_INIT;
 
-	if (p->damage)
-		return;
-	path = quarantine_mark_path(l, p->topic, p->number);
-	text = mem_printf("%s\n%s\n", uuid_format(&p->topic->id, id), why);
-	log_error("partition %s-%u does not serve: %s", p->topic->name, p->number, why);
 	if (disk_write_file(path, text, strlen(text), 0600, &e) < 0)
 		log_error("%s", e.text);
+	p->private_->resume_raised = false;
+	mem_free(path);
+	mem_free(text);
+}
+
+void quarantine_mark(struct log *l, struct partition *p, const char *why, int64_t resume)
+{
+	if (resume > p->private_->resume) {
+		p->private_->resume = resume;
+		p->private_->resume_raised = true;
+	}
+	if (p->damage)
+		return;
+	log_error("partition %s-%u does not serve: %s", p->topic->name, p->number, why);
 	p->damage = p->private_->damage_text = mem_strdup(why);
 	l->numbers.damaged_partitions++;
 	append_discard(l, p);
-	mem_free(path);
-	mem_free(text);
+	mark_write(l, p);
+}
+
+/*
+ * The loss is accepted: the partition goes on behind every offset that may have been given, and its next entry names the end before, so
+ * that the gap is on record in WAL and segment. Once that is committed the mark has done its work.
+ */
+static void quarantine_accept(struct log *l, struct partition *p)
+{
+	char *path;
+
+	if (p->end >= p->private_->accepted) {
+		path = quarantine_path(l, p, "accepted");
+		if (p->flushed_end >= p->private_->accepted)
+			disk_unlink(path, NULL);
+		mem_free(path);
+		return;
+	}
+	log_warn("partition %s-%u: the loss of what was from offset %lld on is accepted; it goes on at %lld", p->topic->name, p->number,
+		(long long)p->end, (long long)p->private_->accepted);
+	p->private_->gap_start = p->end;
+	p->end = p->private_->accepted;
+}
+
+void quarantine_settle(struct log *l)
+{
+	for (size_t i = 0; i < l->topic_count; i++)
+		for (uint32_t k = 0; k < l->sorted[i]->partition_count; k++) {
+			struct partition *p = l->sorted[i]->partitions[k];
+
+			if (p->damage && p->private_->resume_raised)
+				mark_write(l, p);
+			if (!p->damage && p->private_->accepted >= 0)
+				quarantine_accept(l, p);
+		}
 }
 
 /* One file per WAL file; an entry keeps its place, so writing it twice changes nothing. */

@@ -27,7 +27,7 @@ struct recovery {
 	bool failed;               /* a mark FAILED was found ... */
 	uint64_t failed_lsn;       /* ... and what lies from here on must not be believed */
 	int64_t started_ms;
-	uint64_t entries, bytes;
+	uint64_t entries, bytes, damaged_bytes;
 	/* of the file being scanned */
 	uint64_t file_base, synced_lsn;
 	bool stepping;
@@ -39,15 +39,18 @@ struct recovery {
 	struct err e;
 };
 
-static int recover_damaged(struct log *l, struct partition *p, const struct wal_entry *entry, const void *batch, int64_t base)
+static int recover_damaged(struct log *l, struct partition *p, const struct wal_entry *entry, const void *batch,
+	const struct batch_header *h)
 {
+	int64_t end = batch_last_offset(h) + 1;
 	char *why;
 
-	if (!p->damage) {
+	p->private_->suspect = false; /* known by now */
+	if (end > p->private_->accepted) {
 		why = mem_printf("the log is damaged: its batches end at offset %lld, the next one found starts at %lld and follows %lld; "
 				 "what was found behind the damage is in %s",
-			(long long)p->end, (long long)base, (long long)entry->previous_end, l->quarantine_dir);
-		quarantine_mark(l, p, why);
+			(long long)p->end, (long long)h->base_offset, (long long)entry->previous_end, l->quarantine_dir);
+		quarantine_mark(l, p, why, end);
 		mem_free(why);
 	}
 	return quarantine_add(l, wal_file_base(entry->lsn), entry, batch, &l->recovery->e);
@@ -117,8 +120,8 @@ static int recover_entry(void *ctx, const struct wal_entry *entry, const void *b
 		return 0;
 	}
 	/* Not asked: whether the partition is marked. What came before the damage was served, and stays. */
-	if (entry->previous_end != p->end || h.base_offset != p->end)
-		return recover_damaged(l, p, entry, batch, h.base_offset);
+	if (entry->previous_end != p->end || h.base_offset < p->end)
+		return recover_damaged(l, p, entry, batch, &h);
 	recover_take(l, p, entry, batch, &h);
 	return 0;
 }
@@ -169,6 +172,7 @@ static int recover_damage(void *ctx, uint64_t from, uint64_t to)
 		(unsigned long long)to);
 	flush_cut(l, from);
 	l->range_start_lsn = to;
+	l->recovery->damaged_bytes += to - from; /* no record takes less than a byte: a bound on offsets lost */
 	recover_suspect(l, from, to);
 	return 0;
 }
@@ -182,11 +186,11 @@ static void recover_mark_suspects(struct log *l)
 		for (uint32_t k = 0; k < l->sorted[i]->partition_count; k++) {
 			struct partition *p = l->sorted[i]->partitions[k];
 
-			if (!p->private_->suspect || p->slot != l->slot)
+			if (!p->private_->suspect || p->slot != l->slot || p->private_->accepted >= p->end)
 				continue;
 			snprintf(why, sizeof(why), "the log is damaged behind its offset %lld, and batches of this partition may have been there",
 				(long long)p->end);
-			quarantine_mark(l, p, why);
+			quarantine_mark(l, p, why, p->end + (int64_t)l->recovery->damaged_bytes);
 		}
 }
 
@@ -257,6 +261,7 @@ static void recover_finish(struct log *l)
 	struct err e = ERR_INIT;
 
 	recover_mark_suspects(l);
+	quarantine_settle(l);
 	if (r->failed) {
 		l->state = LOG_FAILED;
 		l->range_start_lsn = r->failed_lsn;

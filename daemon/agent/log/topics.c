@@ -100,6 +100,7 @@ static struct partition *partition_new(struct topic *t, uint32_t number)
 	p->slot = UINT32_MAX;
 	p->private_ = pp;
 	pp->owner = p;
+	pp->resume = pp->accepted = pp->gap_start = -1;
 	list_init(&pp->open_node);
 	list_init(&pp->waits);
 	list_init(&pp->watches);
@@ -231,7 +232,6 @@ static void partition_apply(struct log *l, const struct msg_partition_row *row)
 {
 	struct topic *t = topics_by_id(l, &row->topic);
 	struct partition *p;
-	char *why = NULL;
 
 	if (!t || row->partition >= t->partition_count)
 		return;
@@ -243,11 +243,8 @@ static void partition_apply(struct log *l, const struct msg_partition_row *row)
 		p->bytes = row->bytes;
 		p->expired_records = row->expired_records;
 		p->expired_bytes = row->expired_bytes;
-		if (row->slot == l->slot && quarantine_is_marked(l, t, p->number, &why)) {
-			p->private_->damage_text = why;
-			p->damage = why;
-			l->numbers.damaged_partitions++;
-		}
+		if (row->slot == l->slot)
+			quarantine_load(l, p);
 	}
 	p->slot = row->slot;
 	p->epoch = row->epoch;
