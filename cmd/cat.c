@@ -64,9 +64,10 @@ struct cat {
 
 static void note_damage(struct cat *c, const char *where, const struct err *e)
 {
-	command_note(c->run, "%s: %s", where, e->text);
-	if (e->hint[0])
-		command_note(c->run, "hint: %s", e->hint);
+	struct err at = *e;
+
+	err_prefix(&at, "%s", where);
+	command_fail(c->run, &at);
 	c->partial = true;
 }
 
@@ -309,9 +310,9 @@ static int fill_hole(struct cat *c, struct offline_partition *p, int64_t base)
 	rc = print_committed(c, p);
 	if (rc || p->cursor >= base)
 		return rc;
-	command_note(c->run, "%s-%u: offsets %lld to %lld are missing", p->topic->name, p->partition, (long long)p->cursor,
-		(long long)base - 1);
-	c->partial = true;
+	err_set(&e, ERR_CORRUPT, "offsets %lld to %lld of partition %u are missing", (long long)p->cursor, (long long)base - 1,
+		p->partition);
+	note_damage(c, p->topic->name, &e);
 	return 0;
 }
 
@@ -340,10 +341,10 @@ static int print_tail(void *ctx, struct offline_partition *p, const struct wal_e
 
 static void damaged_wal(void *ctx, const char *path, uint64_t from, uint64_t to)
 {
-	struct cat *c = ctx;
+	struct err e = ERR_INIT;
 
-	command_note(c->run, "%s: damaged from LSN %llx to %llx", path, (unsigned long long)from, (unsigned long long)to);
-	c->partial = true;
+	err_set(&e, ERR_CORRUPT, "damaged from LSN %llx to %llx", (unsigned long long)from, (unsigned long long)to);
+	note_damage(ctx, path, &e);
 }
 
 static void unreadable_wal(void *ctx, const struct err *e)

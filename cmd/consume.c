@@ -328,8 +328,9 @@ static int open_topic(struct consume *c, const char *topic, struct err *e)
 	struct api_partition *partitions;
 	size_t count;
 
-	if (api_partitions(c->api, topic, &c->arena, &partitions, &count, e) ||
-		check_partition_list(c->values->partitions, (int64_t)count, e))
+	if (api_partitions(c->api, topic, &c->arena, &partitions, &count, e))
+		return -1; /* names the topic */
+	if (check_partition_list(c->values->partitions, (int64_t)count, e))
 		return err_prefix(e, "topic \"%s\"", topic);
 	for (size_t i = 0; i < count; i++) {
 		struct consume_stream *s;

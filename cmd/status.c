@@ -112,6 +112,34 @@ static void add_tree(struct buf *b, json_t *object, int depth)
 	}
 }
 
+/* For -o tsv: a line for each value, named by its path, in the units of the name. */
+static void add_pairs(struct buf *b, const char *path, const json_t *value)
+{
+	const char *name;
+	const json_t *item;
+	size_t i;
+
+	if (json_is_object(value)) {
+		json_object_foreach((json_t *)value, name, item) {
+			char *inner = mem_printf("%s%s%s", path, *path ? "." : "", name);
+
+			add_pairs(b, inner, item);
+			mem_free(inner);
+		}
+	} else if (json_is_array(value)) {
+		json_array_foreach(value, i, item) {
+			char *inner = mem_printf("%s.%zu", path, i);
+
+			add_pairs(b, inner, item);
+			mem_free(inner);
+		}
+	} else {
+		buf_addf(b, "%s\t", path);
+		add_value(b, "", value);
+		buf_addc(b, '\n');
+	}
+}
+
 static int show(const struct command_run *r, struct api *api, bool clear, struct err *e)
 {
 	struct arena m = ARENA_INIT;
@@ -127,6 +155,9 @@ static int show(const struct command_run *r, struct api *api, bool clear, struct
 
 		buf_addf(&b, "%s\n", dump);
 		free(dump);
+	} else if (!result && format == OUTPUT_TSV) {
+		buf_adds(&b, "name\tvalue\n");
+		add_pairs(&b, "", root);
 	} else if (!result) {
 		buf_adds(&b, clear ? "\x1b[H\x1b[2J" : "");
 		add_tree(&b, root, 0);

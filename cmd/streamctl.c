@@ -8,9 +8,11 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd/command.h"
@@ -67,20 +69,47 @@ static int print_usage(const struct command_run *r, int fd)
 	return fd == STDOUT_FILENO ? EXIT_DONE : EXIT_USAGE;
 }
 
-/* streamctl help [COMMAND]: the manual, or where there is no man(1) the usage. */
-static int help(const struct command_run *r, const char *name)
+static int unknown_command(const struct command_run *r, const char *name)
 {
 	struct err e = ERR_INIT;
+
+	err_set(&e, ERR_USAGE, "there is no command \"%s\"", name);
+	err_hint(&e, "\"streamctl\" lists the commands; streamctl-%s is neither installed nor on PATH", name);
+	return command_fail(r, &e);
+}
+
+/* Does man(1) know the page? Not in a tree that is not installed, or where there is no man(1). */
+static bool has_page(const char *page)
+{
+	pid_t pid = fork();
+	int status, null;
+
+	if (pid == 0) {
+		null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		dup2(null, STDOUT_FILENO);
+		dup2(null, STDERR_FILENO);
+		execlp("man", "man", "-w", page, (char *)NULL);
+		_exit(127);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return false;
+	return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* streamctl help [COMMAND]: the manual, or where there is none the usage. */
+static int help(const struct command_run *r, const char *name)
+{
 	char page[100], path[FIND_PATH_BYTES];
 
 	if (!name)
 		return print_usage(r, STDOUT_FILENO);
 	snprintf(page, sizeof(page), "streamctl-%s", name);
-	execlp("man", "man", page, (char *)NULL);
+	if (has_page(page))
+		execlp("man", "man", page, (char *)NULL);
 	if (find_command(name, path, sizeof(path)))
 		execl(path, path, "--help", (char *)NULL);
-	err_set(&e, ERR_USAGE, "there is no command \"%s\"", name);
-	return command_fail(r, &e);
+	return unknown_command(r, name);
 }
 
 static void export_globals(const struct command_globals *g)
@@ -105,15 +134,6 @@ static void export_globals(const struct command_globals *g)
 		setenv("NO_COLOR", "1", 1);
 	snprintf(number, sizeof(number), "%lldms", (long long)g->timeout_ms);
 	setenv("STREAMCTL_TIMEOUT", number, 1);
-}
-
-static int unknown_command(const struct command_run *r, const char *name)
-{
-	struct err e = ERR_INIT;
-
-	err_set(&e, ERR_USAGE, "there is no command \"%s\"", name);
-	err_hint(&e, "\"streamctl\" lists the commands; streamctl-%s is neither installed nor on PATH", name);
-	return command_fail(r, &e);
 }
 
 static int dispatch(const struct command_run *r, char **argv)

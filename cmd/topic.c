@@ -36,7 +36,7 @@ struct create {
 static const struct option create_options[] = {
 	{.type = OPTION_INT, .letter = 'p', .name = "partitions", .argument = "N",
 		.offset = offsetof(struct create, partitions),
-		.min = 1, .max = 1000000, .text = "Cut the topic into N partitions",
+		.min = 1, .max = 100000, .text = "Cut the topic into N partitions",
 		.more = "The default is 1."},
 	{.type = OPTION_LIST, .letter = 'C', .name = "config", .argument = "KEY=VALUE",
 		.offset = offsetof(struct create, config),
@@ -227,7 +227,7 @@ struct alter {
 static const struct option alter_options[] = {
 	{.type = OPTION_INT, .letter = 'p', .name = "partitions", .argument = "N",
 		.offset = offsetof(struct alter, partitions),
-		.min = 1, .max = 1000000, .text = "Raise the number of partitions to N",
+		.min = 1, .max = 100000, .text = "Raise the number of partitions to N",
 		.more = "Records with a key may go to another partition than before."},
 	{.type = OPTION_LIST, .letter = 'C', .name = "config", .argument = "KEY=VALUE",
 		.offset = offsetof(struct alter, config),

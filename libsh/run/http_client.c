@@ -50,6 +50,7 @@ struct http_client *http_client_new(const char *base_url, const char *token, str
 
 	if (strncmp(base_url, "http://", 7) && strncmp(base_url, "https://", 8)) {
 		err_set(e, ERR_USAGE, "the server \"%s\" is no http:// or https:// URL", base_url);
+		err_hint(e, "write it as http://HOST:PORT");
 		return NULL;
 	}
 	if (curl_global_init(CURL_GLOBAL_DEFAULT)) {

@@ -84,8 +84,10 @@ static int request_check(struct http_request *r, struct err *e)
 
 	if (http_route_find(r, e) < 0 || http_query_check(r, e) < 0)
 		return -1;
-	if (!r->server->serving && !(r->route->flags & ROUTE_ALWAYS))
-		return err_set(e, ERR_UNAVAILABLE, "the log is not serving yet");
+	if (!r->server->serving && !(r->route->flags & ROUTE_ALWAYS)) {
+		err_set(e, ERR_UNAVAILABLE, "the log is not serving yet");
+		return err_hint(e, "shd is starting: try again soon; GET /ready tells when it serves");
+	}
 	if (coding.data && !http_text_is(coding, "identity"))
 		return err_set(e, ERR_UNSUPPORTED_MEDIA, "a Content-Encoding is not supported");
 	if (http_field(r, HTTP_EXPECT).data && !http_text_is(http_field(r, HTTP_EXPECT), "100-continue"))

@@ -84,7 +84,7 @@ static int config_check_one(const char *name, const char *value, struct err *e)
 
 	if (!key) {
 		err_set(e, ERR_INVALID_ARGUMENT, "unknown topic key \"%.100s\"", name);
-		return err_hint(e, "streamctl topic describe lists the keys");
+		return err_hint(e, "TOPIC SETTINGS in streamctl-topic(1) has the usual ones; others have their names in Kafka");
 	}
 	if (!value)
 		return err_set(e, ERR_INVALID_ARGUMENT, "topic key %s: the value must be a string, a number or a boolean", name);
