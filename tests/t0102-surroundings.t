@@ -96,7 +96,7 @@ for role in meta store; do
 	kill -KILL "$pid"
 	wait_for '! alive "$pid" && [ -n "$(shd_pid $role)" ]' 20
 done
-kill $clients
+kill $clients 2>/dev/null
 { wait $clients; } 2>/dev/null
 ok 'when they are gone all is well, though meta and store were started anew meanwhile' wait_for serves 30
 stop_shd

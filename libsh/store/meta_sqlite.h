@@ -107,7 +107,7 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 		" object WHERE runs IS NOT NULL ORDER BY sequence") \
 	S(PENDING_COUNT, "SELECT count(*) FROM object WHERE state = 0 AND slot = ?1") \
 	S(PENDING_GIVE_UP, "UPDATE object SET state = 2, changed_ms = ?3 WHERE state = 0 AND slot =" \
-		" ?1 AND session <= ?2") \
+		" ?1 AND (session <= ?2 OR changed_ms <= ?4)") \
 	S(DEAD_COUNT, "SELECT count(*) FROM object WHERE state = 2") \
 	S(DEAD_LIST, "SELECT name FROM object WHERE state = 2 AND changed_ms <= ?1 ORDER BY" \
 		" changed_ms LIMIT ?2") \

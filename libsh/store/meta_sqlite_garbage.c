@@ -18,15 +18,21 @@ int meta_sqlite_garbage_dies(struct meta_sqlite *m, int64_t number, uint64_t byt
 	return 0;
 }
 
+enum { ABANDONED_MS = 15 * 60 * 1000 }; /* many times what a build may take */
+
 /*
  * Pending rows of sessions that are over for longer than the grace period. The store may still be writing the
  * object of one that ended just now; a commit can then no longer follow, but the bytes would stay behind.
+ *
+ * And those of any session that are old: every attempt to build a segment begins another, and an object store
+ * that refuses for hours must not use up what the session may begin. A commit that comes after all is refused,
+ * and the agent builds anew.
  */
 static int give_up_pending(struct meta_sqlite *m, int64_t now_ms, int64_t grace_ms, struct err *e)
 {
 	for (size_t i = 0; i < m->known.slot_count; i++) {
 		struct known_slot *s = &m->known.slots[i];
-		int64_t over;
+		int64_t over = -1;
 
 		s->given_up = 0;
 		if (s->pending == 0)
@@ -35,9 +41,8 @@ static int give_up_pending(struct meta_sqlite *m, int64_t now_ms, int64_t grace_
 			over = s->session;
 		else if (now_ms - s->opened_ms >= grace_ms)
 			over = s->session - 1;
-		else
-			continue;
-		if (meta_sqlite_run(m, SQL_PENDING_GIVE_UP, e, "iii", (int64_t)s->slot, over, now_ms) < 0)
+		if (meta_sqlite_run(m, SQL_PENDING_GIVE_UP, e, "iiii", (int64_t)s->slot, over, now_ms,
+			    now_ms - ABANDONED_MS) < 0)
 			return -1;
 		s->given_up = sqlite3_changes(m->db);
 	}

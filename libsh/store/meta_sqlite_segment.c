@@ -57,7 +57,7 @@ static int insert_intent(struct meta_sqlite *m, struct known_slot *slot, const c
 		err_set(e, ERR_BACK_PRESSURE, "slot %u has %llu segments that were begun and not committed",
 			slot->slot, (unsigned long long)slot->pending);
 		return err_hint(
-			e, "see why segments cannot be stored; restarting the agent gives the old ones up");
+			e, "see why segments cannot be stored; those begun a quarter of an hour ago are given up");
 	}
 	if (meta_sqlite_run(m, SQL_OBJECT_INSERT, e, "tiiii", name, (int64_t)slot->slot,
 		    (int64_t)slot->session, number, clock_real_ms()) < 0 ||
@@ -293,7 +293,7 @@ static int commit_again(struct meta_sqlite *m, struct commit *c, uint64_t *seque
 {
 	if (c->row.sequence == 0)
 		return err_set(
-			e, ERR_CONFLICT, "object %s was given up: its session was over", c->object->name);
+			e, ERR_CONFLICT, "object %s was given up: its session was over, or it took too long", c->object->name);
 	if (c->row.bytes != c->object->bytes || c->row.crc != c->object->crc)
 		return err_set(e, ERR_CONFLICT, "object %s is committed with other content", c->object->name);
 	*sequence = c->row.sequence;

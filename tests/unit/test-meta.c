@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The contract of meta.h, on the SQLite driver; what was done is looked at again after opening anew. */
+#include <sqlite3.h>
 #include "tests/unit/meta-fixture.h"
 
 static void test_names(void)
@@ -308,6 +309,63 @@ static void test_garbage(void)
 	fixture_release(&f);
 }
 
+/* As if all that is pending had been begun so long ago. */
+static void age_pending(struct fixture *f, int64_t ms)
+{
+	char sql[128], path[128];
+	sqlite3 *db = NULL;
+
+	snprintf(path, sizeof(path), "%s/meta/meta.db", f->dir);
+	snprintf(sql, sizeof(sql), "UPDATE object SET changed_ms = changed_ms - %lld WHERE state = 0", (long long)ms);
+	if (sqlite3_open(path, &db) != SQLITE_OK || sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		printf("# %s\n", sqlite3_errmsg(db));
+	sqlite3_close(db);
+}
+
+/* All in one transaction, since each costs a sync: how many could be begun. */
+static int intend_many(struct fixture *f, uint64_t session, int first, int count)
+{
+	struct uuid id = uuid_random();
+	uint64_t number, newest;
+	int begun = 0;
+
+	f->m->driver->begin(f->m, &f->e);
+	while (begun < count && f->m->driver->intent(f->m, session, &id, object_name(first + begun), &number, &newest,
+					&f->e) == 0)
+		begun++;
+	return do_end(f, begun);
+}
+
+/* An object store that refuses for hours must not use up what one session may begin. */
+static void test_abandoned(void)
+{
+	enum { MANY = 5000, HOUR_MS = 3600000 };
+	struct arena a = ARENA_INIT;
+	uint64_t session, sequence;
+	struct segment_run r;
+	enum meta_verdict v;
+	struct fixture f;
+	const char **names;
+	int begun;
+	size_t n;
+
+	fixture_init(&f);
+	reopen(&f);
+	session = open_session(&f, 0);
+	r = make_run(make_topic(&f, "t", 1), 0, session, 0, 10);
+	begun = intend_many(&f, session, 1, MANY);
+	ok(begun < MANY && f.e.code == ERR_BACK_PRESSURE, "a session can begin many segments (%d), not any number", begun);
+	DO(&f, garbage, HOUR_MS, 1000, &a, &names, &n);
+	ok(intend(&f, session, MANY + 1) < 0, "those begun just now are waited for");
+	age_pending(&f, HOUR_MS);
+	DO(&f, garbage, HOUR_MS, 1000, &a, &names, &n);
+	is_int(n, 0, "those of an hour ago are given up, though the session goes on, and not removed before the grace period");
+	is_int(intend_many(&f, session, MANY + 2, 10), 10, "so that it can begin others");
+	ok(commit_runs(&f, session, 1, &r, 1, &v, &sequence) < 0 && f.e.code == ERR_CONFLICT, "what was given up cannot be committed");
+	arena_release(&a);
+	fixture_release(&f);
+}
+
 int main(void)
 {
 	test_names();
@@ -317,5 +375,6 @@ int main(void)
 	test_verdicts();
 	test_transactions();
 	test_garbage();
+	test_abandoned();
 	return done_testing();
 }
