@@ -271,6 +271,32 @@ static void test_older_metadata(const char *dir)
 	mem_free(back);
 }
 
+/* A topic raised to level object: what was seen stays in sight, what comes is seen when it is committed. */
+static void test_raised(const char *dir)
+{
+	char *own = mem_printf("%s/raised", dir);
+	struct partition *p;
+
+	start(own, NULL, NULL);
+	create("raised", 1, "{}");
+	p = part("raised", 0);
+	append(p, "seen", 1);
+	wait_for(p, 1, DURABILITY_WAL);
+	fake_down(t.self, ROLE_STORE, true);
+	log_topic_alter(t.log, "raised", 0, "{\"durability\":\"object\"}", on_done, NULL);
+	run(5000);
+	is_int(partition_high_watermark(p), 1, "the high watermark does not go back");
+	is_str(fetch(p, 0), "seen", "what was seen is still there");
+	append(p, "hidden", 2);
+	fake_run_until(t.self, &t.flag, 100);
+	is_int(partition_high_watermark(p), 1, "what is not committed is not seen");
+	fake_down(t.self, ROLE_STORE, false);
+	is_int(wait_for(p, 2, DURABILITY_TOPIC), DURABILITY_OBJECT, "it is, in time");
+	is_str(fetch(p, 0), "seen,hidden", "then it is seen");
+	stop();
+	mem_free(own);
+}
+
 int main(void)
 {
 	char dir[] = "/tmp/test-log-edge-XXXXXX";
@@ -282,6 +308,7 @@ int main(void)
 	test_exact_file(dir);
 	test_kept_writer(dir);
 	test_never(dir);
+	test_raised(dir);
 	test_lost_commit(dir);
 	test_refused(dir);
 	test_late_waits(dir);

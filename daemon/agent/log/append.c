@@ -79,8 +79,10 @@ void append_entry(struct log *l, struct partition *p, const void *batch, size_t 
 }
 
 /* The topic says how its batches are compressed, and this one is not so. */
-static int append_recompress(struct log *l, struct partition *p, const void *batch, size_t n, struct batch_header *h, struct err *e)
+static int append_recompress(struct log *l, struct partition *p, const void *batch, size_t n, const struct batch_rules *rules,
+	struct batch_header *h, struct err *e)
 {
+	struct buf rewritten = BUF_INIT(BATCH_MAX_BYTES); /* stays empty: a writer leaves no gaps */
 	struct batch_reader *reader = batch_reader_new(batch, n, BATCH_MAX_RAW_BYTES, e);
 	struct batch_writer writer;
 	struct record r;
@@ -98,12 +100,14 @@ static int append_recompress(struct log *l, struct partition *p, const void *bat
 			break;
 		}
 	buf_reset(&l->scratch);
-	if (more == 0 && (more = batch_writer_finish(&writer, &l->scratch, e)) == 0)
-		more = batch_header_read(l->scratch.data, l->scratch.len, h, e);
-	if (more == 0 && l->scratch.len > (size_t)p->topic->config.max_message_bytes)
-		more = err_set(e, ERR_TOO_LARGE, "a batch of %zu bytes once compressed as the topic wants is above max.message.bytes",
-			l->scratch.len);
+	if (more == 0)
+		more = batch_writer_finish(&writer, &l->scratch, e);
+	if (more == 0) /* LogAppendTime and the size limit hold for the new bytes, too */
+		more = batch_validate(l->scratch.data, l->scratch.len, rules, h, &rewritten, e);
+	if (more < 0)
+		err_prefix(e, "compressed as the topic wants");
 out:
+	buf_release(&rewritten);
 	batch_reader_free(reader);
 	batch_writer_release(&writer);
 	return more;
@@ -135,7 +139,7 @@ int log_append_batch(struct log *l, struct partition *p, void *batch, size_t n, 
 		n = rewritten.len;
 	}
 	if (config->compression_fixed && batch_codec(&h) != config->compression) {
-		if (append_recompress(l, p, batch, n, &h, e) < 0)
+		if (append_recompress(l, p, batch, n, &rules, &h, e) < 0)
 			goto out;
 		batch = l->scratch.data;
 		n = l->scratch.len;

@@ -283,8 +283,9 @@ static void range_sources(struct range *r, struct buf *out)
 		struct msg_source_row row = {.topic = p->topic->id, .name = p->topic->name, .partition = p->number,
 			.first_offset = p->flushed_end, .end_offset = p->damage ? p->end : INT64_MAX};
 
-		if (!p->topic->deleted)
-			pack_row_write(out, msg_source_row_fields, &row);
+		/* A source left out would be a run left out, and its WAL recycled. */
+		if (!p->topic->deleted && pack_row_write(out, msg_source_row_fields, &row) < 0)
+			fatalx("the names of %zu partitions do not fit into a message", r->partition_count);
 	}
 }
 

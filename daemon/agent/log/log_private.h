@@ -48,6 +48,7 @@ struct partition_private {
 	struct tail tail;
 	struct batch_writer *open;   /* records of this turn of the loop, not appended yet */
 	struct list open_node;
+	int64_t shown;               /* high watermark when its topic was raised to level object */
 	struct list waits;           /* struct log_wait, any order */
 	struct list watches;         /* struct log_watch */
 	struct list fetches;         /* struct log_fetch_private: asynchronous ones under way */

@@ -16,9 +16,10 @@ struct log_seek {
 	struct peer_call_handle *call;
 	struct log_fetch fetch;
 	bool fetching;
+	struct timer again;
 };
 
-static void seek_fetch(struct log_seek *s);
+static void seek_fetch(void *seek);
 
 static void seek_end(struct log_seek *s, int64_t offset, int64_t timestamp_ms, const struct err *e)
 {
@@ -82,12 +83,14 @@ static void seek_fetched(struct log_fetch *f, const struct err *fetch_error)
 		seek_end(s, -1, -1, NULL);
 	} else {
 		f->offset = f->next_offset;
-		seek_fetch(s);
+		loop_timer_set(s->log->loop, &s->again, 0, seek_fetch, s); /* a long tail is read between other work */
 	}
 }
 
-static void seek_fetch(struct log_seek *s)
+static void seek_fetch(void *seek)
 {
+	struct log_seek *s = seek;
+
 	s->fetch.limit = INT64_MAX;
 	s->fetch.max_bytes = SEEK_BYTES;
 	s->fetch.skip_below_ms = s->timestamp_ms;
@@ -144,6 +147,7 @@ void log_seek_cancel(struct log_seek *s)
 		peer_cancel(s->call);
 	if (s->fetching)
 		log_fetch_cancel(&s->fetch);
+	loop_timer_cancel(s->log->loop, &s->again);
 	buf_release(&s->fetch.batches);
 	topic_unref(s->partition->topic);
 	mem_free(s);

@@ -78,7 +78,9 @@ struct partition *log_partition(struct log *l, const char *topic, size_t len, in
 
 int64_t partition_high_watermark(const struct partition *p)
 {
-	return p->topic->config.durability == DURABILITY_OBJECT ? p->flushed_end : p->synced_end;
+	if (p->topic->config.durability != DURABILITY_OBJECT)
+		return p->synced_end;
+	return p->flushed_end > p->private_->shown ? p->flushed_end : p->private_->shown;
 }
 
 void topic_totals(const struct topic *t, uint64_t *records, uint64_t *bytes)
@@ -194,10 +196,23 @@ static struct topic *topic_add(struct log *l, const struct msg_topic_row *row)
 	return t;
 }
 
+/* What was shown at level wal stays in sight when the topic is raised to object: the high watermark never goes back. */
+static void topic_apply_config(struct topic *t, const char *config)
+{
+	enum durability before = t->config.durability;
+	struct err e = ERR_INIT;
+
+	if (topic_config_parse(config, &t->config, &e) < 0)
+		log_error("topic %s: a config that this version does not understand (%s): defaults are used", t->name, e.text);
+	if (t->config.durability != DURABILITY_OBJECT || before == DURABILITY_OBJECT)
+		return;
+	for (uint32_t i = 0; i < t->partition_count; i++)
+		t->partitions[i]->private_->shown = t->partitions[i]->synced_end;
+}
+
 static void topic_apply(struct log *l, const struct msg_topic_row *row)
 {
 	struct topic *t = topics_by_id(l, &row->id);
-	struct err e = ERR_INIT;
 
 	if (row->deleted) {
 		if (l->state == LOG_STARTING)
@@ -216,8 +231,7 @@ static void topic_apply(struct log *l, const struct msg_topic_row *row)
 	t->replication_factor = row->replication_factor;
 	mem_free(t->config_text);
 	t->config_text = mem_strdup(row->config);
-	if (topic_config_parse(row->config, &t->config, &e) < 0)
-		log_error("topic %s: a config that this version does not understand (%s): defaults are used", t->name, e.text);
+	topic_apply_config(t, row->config);
 	if (row->partitions > t->partition_count) {
 		t->partitions = mem_realloc_array(t->partitions, row->partitions, sizeof(*t->partitions));
 		for (uint32_t i = t->partition_count; i < row->partitions; i++)

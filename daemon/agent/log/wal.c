@@ -317,22 +317,26 @@ bool wal_is_left(const struct wal *w, const struct wal_file *f)
 
 void wal_recycle(struct wal *w, struct wal_file *f)
 {
-	char *spare = NULL;
+	char *spare = mem_printf("%s/%016llx.spare", w->dir, (unsigned long long)f->generation);
 	struct err e = ERR_INIT;
+	bool keep;
 
 	pthread_mutex_lock(&w->lock);
 	list_remove(&f->node);
 	w->file_count--;
-	if (w->spare_count < SPARES_KEPT && !w->failed && w->current) {
-		spare = mem_printf("%s/%016llx.spare", w->dir, (unsigned long long)f->generation);
-		if (disk_rename(f->path, spare, &e) == 0)
-			w->spares[w->spare_count++] = spare;
-		else
-			mem_free(spare);
-	} else if (disk_unlink(f->path, &e) < 0) {
-		log_warn("%s", e.text);
-	}
+	keep = w->spare_count < SPARES_KEPT && !w->failed && w->current;
 	pthread_mutex_unlock(&w->lock);
+	if ((keep ? disk_rename(f->path, spare, &e) : disk_unlink(f->path, &e)) < 0) {
+		log_warn("%s", e.text);
+		keep = false;
+	}
+	if (keep) { /* the preparer may have added one meanwhile: there is room for that */
+		pthread_mutex_lock(&w->lock);
+		w->spares[w->spare_count++] = spare;
+		pthread_mutex_unlock(&w->lock);
+	} else {
+		mem_free(spare);
+	}
 	fd_close(&f->fd);
 	mem_free(f->path);
 	mem_free(f);

@@ -15,7 +15,7 @@
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
 
-enum { PREWRITE_BYTES = 1 << 20, NO_SPACE_PAUSE_MS = 200 };
+enum { PREWRITE_BYTES = 1 << 20, NO_SPACE_PAUSE_MS = 200, PREPARE_PAUSE_MS = 5000 };
 
 static char *wal_take_spare(struct wal *w)
 {
@@ -264,11 +264,12 @@ static void *wal_preparer(void *arg)
 {
 	struct wal *w = arg;
 	uint64_t count = 0;
+	int64_t not_before_ms = 0; /* a disk that is nearly full is not filled again and again */
 
 	pthread_mutex_lock(&w->lock);
 	while (!w->stop) {
 		pthread_cond_wait(&w->prepare, &w->lock);
-		if (w->stop || w->failed || w->spare_count)
+		if (w->stop || w->failed || w->spare_count || clock_mono_ms() < not_before_ms)
 			continue;
 		pthread_mutex_unlock(&w->lock);
 		char *path = mem_printf("%s/%llu-%llu.spare", w->dir, (unsigned long long)w->options.session,
@@ -280,6 +281,7 @@ static void *wal_preparer(void *arg)
 		if (made == 0 && w->spare_count < WAL_SPARES_MAX) {
 			w->spares[w->spare_count++] = path;
 		} else {
+			not_before_ms = clock_mono_ms() + PREPARE_PAUSE_MS;
 			disk_unlink(path, NULL);
 			mem_free(path);
 		}
