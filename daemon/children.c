@@ -56,8 +56,8 @@ struct children {
 
 static void child_start_again(void *ctx);
 
-struct children *children_new(struct loop *l, const char *data_dir, const struct listeners *listeners, int agents,
-	const struct children_events *events, void *ctx)
+struct children *children_new(struct loop *l, const char *data_dir, const struct listeners *listeners,
+	int agents, const struct children_events *events, void *ctx)
 {
 	static const enum role single[] = {ROLE_META, ROLE_STORE, ROLE_JANITOR};
 	int count = (int)array_count(single) + agents;
@@ -138,7 +138,8 @@ static void started(void *ctx, struct chan_message *reply, const struct err *e)
 	c->events->ready(c->ctx);
 }
 
-static void tell(struct child *child, int type, const void *body, const int *fds, int fd_count, chan_reply_fn *fn)
+static void tell(
+	struct child *child, int type, const void *body, const int *fds, int fd_count, chan_reply_fn *fn)
 {
 	struct buf b = BUF_INIT(SETTINGS_MAX_BYTES + 4096);
 	struct err e = ERR_INIT;
@@ -159,7 +160,8 @@ static void tell(struct child *child, int type, const void *body, const int *fds
 static void tell_settings(struct child *child)
 {
 	struct buf b = BUF_INIT(SETTINGS_MAX_BYTES);
-	struct msg_configure m = {.data_dir = child->family->data_dir, .index = child->index, .count = child->count};
+	struct msg_configure m = {
+		.data_dir = child->family->data_dir, .index = child->index, .count = child->count};
 
 	settings_write(child->family->settings, 1U << child->role, &b);
 	m.settings = (struct bytes){(uint8_t *)b.data, b.len};
@@ -218,8 +220,8 @@ static void channel_closed(void *ctx, struct chan *chan)
 
 	chan_free(chan);
 	child->chan = NULL;
-	if (child->pid)
-		kill(child->pid, SIGKILL); /* without its channel it is of no use; mostly it has exited already */
+	if (child->pid) /* without its channel it is of no use; mostly it has exited already */
+		kill(child->pid, SIGKILL);
 }
 
 static const struct chan_handlers child_handlers = {from_child, channel_closed};
@@ -227,8 +229,8 @@ static const struct chan_handlers child_handlers = {from_child, channel_closed};
 /* ---- starting ---- */
 
 /*
- * The program of a role: in $SHD_LIBEXEC, beside shd in a build tree (daemon/agent/shd-agent beside daemon/shd), or where it was
- * installed.
+ * The program of a role: in $SHD_LIBEXEC, beside shd in a build tree (daemon/agent/shd-agent beside
+ * daemon/shd), or where it was installed.
  */
 static char *find_program(enum role role)
 {
@@ -251,16 +253,16 @@ static char *find_program(enum role role)
 }
 
 /*
- * Our environment without what is not a role's business: keys of the object store are for the store, those of a database for meta. Settings
- * reach the roles that need them by CONFIGURE. The strings stay ours.
+ * Our environment without what is not a role's business: keys of the object store are for the store, those of
+ * a database for meta. Settings reach the roles that need them by CONFIGURE. The strings stay ours.
  */
 static char **environment_for(enum role role)
 {
 	static const struct {
 		const char *prefix;
 		enum role role; /* the supervisor: nobody's */
-	} secrets[] = {
-		{"AWS_", ROLE_STORE}, {"PG", ROLE_META}, {"SHD_", ROLE_SUPERVISOR}, {"STREAMCTL_", ROLE_SUPERVISOR}};
+	} secrets[] = {{"AWS_", ROLE_STORE}, {"PG", ROLE_META}, {"SHD_", ROLE_SUPERVISOR},
+		{"STREAMCTL_", ROLE_SUPERVISOR}};
 	size_t count = 0, kept = 0;
 	char **result;
 
@@ -271,7 +273,8 @@ static char **environment_for(enum role role)
 		bool keep = true;
 
 		for (size_t j = 0; j < array_count(secrets); j++)
-			keep = keep && (secrets[j].role == role || strncmp(environ[i], secrets[j].prefix, strlen(secrets[j].prefix)) != 0);
+			keep = keep && (secrets[j].role == role || strncmp(environ[i], secrets[j].prefix,
+									   strlen(secrets[j].prefix)) != 0);
 		if (keep)
 			result[kept++] = environ[i];
 	}
@@ -426,10 +429,11 @@ static void child_start_again(void *ctx)
 static void log_death(const struct child *child, pid_t pid, int status)
 {
 	if (WIFSIGNALED(status))
-		log_error("%s (pid %d) was killed by signal %d (%s)", child_name(child), (int)pid, WTERMSIG(status),
-			strsignal(WTERMSIG(status)));
+		log_error("%s (pid %d) was killed by signal %d (%s)", child_name(child), (int)pid,
+			WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else if (child->state != DRAINING || WEXITSTATUS(status))
-		log_error("%s (pid %d) exited with status %d", child_name(child), (int)pid, WEXITSTATUS(status));
+		log_error("%s (pid %d) exited with status %d", child_name(child), (int)pid,
+			WEXITSTATUS(status));
 	else
 		log_debug("%s (pid %d) has drained", child_name(child), (int)pid);
 }

@@ -81,7 +81,8 @@ static int check_version(struct datadir *d, struct err *e)
 		status = disk_write_file(path, VERSION_TEXT, strlen(VERSION_TEXT), 0600, e);
 	} else if (status && why.code == ERR_NOT_FOUND) {
 		err_set(e, ERR_CORRUPT, "%s holds data, but its file VERSION is gone", d->path);
-		err_hint(e, "if nothing else is missing, put it back: it holds the line '%.13s'", VERSION_TEXT);
+		err_hint(e, "if nothing else is missing, put it back: it holds the line '%.13s'",
+			VERSION_TEXT);
 	} else if (status) {
 		err_set(e, why.code, "%s", why.text);
 	} else if (!b.data || strcmp(b.data, VERSION_TEXT)) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The data directory as the supervisor sees it: whose it is, which version, and run/, where a running shd says how to reach it. */
+/* The data directory as the supervisor sees it: whose it is, which version, and run/, where a running shd
+ * says how to reach it. */
 #ifndef SH_DAEMON_DATADIR_H
 #define SH_DAEMON_DATADIR_H
 

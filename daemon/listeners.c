@@ -62,12 +62,15 @@ static int cannot_listen(const char *protocol, const char *text, struct err *e)
 
 	err_sys(e, taken ? ERR_CONFLICT : ERR_UNAVAILABLE, "cannot listen on %s (%s.listen)", text, protocol);
 	if (taken)
-		return err_hint(e, "stop what listens there, or choose another port with -O %s.listen=HOST:PORT (0: any)", protocol);
+		return err_hint(e,
+			"stop what listens there, or choose another port with -O %s.listen=HOST:PORT (0: any)",
+			protocol);
 	return -1;
 }
 
 /* A name may stand for several addresses (localhost): all are bound, to one port. */
-static int open_all(struct listeners *l, const char *protocol, const struct address *a, struct addrinfo *list, struct err *e)
+static int open_all(struct listeners *l, const char *protocol, const struct address *a, struct addrinfo *list,
+	struct err *e)
 {
 	char text[ADDRESS_TEXT_BYTES];
 	uint16_t port = a->port;
@@ -78,10 +81,12 @@ static int open_all(struct listeners *l, const char *protocol, const struct addr
 		bool any = !*a->host;
 
 		if (l->count == LISTENERS_MAX)
-			return err_set(e, ERR_USAGE, "%s.listen: more than %d addresses", protocol, LISTENERS_MAX);
+			return err_set(
+				e, ERR_USAGE, "%s.listen: more than %d addresses", protocol, LISTENERS_MAX);
 		set_port(ai, port);
 		new_->fd = open_socket(ai, any);
-		if (new_->fd < 0 && (opened || ai->ai_next) && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
+		if (new_->fd < 0 && (opened || ai->ai_next) &&
+			(errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
 			continue; /* e.g. localhost is ::1, too, but this machine has no IPv6 */
 		new_->protocol = protocol;
 		if (new_->fd < 0 || describe(new_, any))
@@ -97,7 +102,8 @@ static int open_all(struct listeners *l, const char *protocol, const struct addr
 
 static int open_one(struct listeners *l, const char *protocol, const struct address *a, struct err *e)
 {
-	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *list = NULL;
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM},
+			*list = NULL;
 	char port[8];
 	int status;
 

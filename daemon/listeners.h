@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listening sockets. The supervisor opens them and keeps them while roles come and go, so that no connection is refused meanwhile. */
+/* Listening sockets. The supervisor opens them and keeps them while roles come and go, so that no connection
+ * is refused meanwhile. */
 #ifndef SH_DAEMON_LISTENERS_H
 #define SH_DAEMON_LISTENERS_H
 
@@ -19,7 +20,8 @@ struct listeners {
 	struct listener items[LISTENERS_MAX];
 	int count;
 };
-/* Adds a socket for each address of a list (settings' syntax). What was opened before an error stays open until listeners_close(). */
+/* Adds a socket for each address of a list (settings' syntax). What was opened before an error stays open
+ * until listeners_close(). */
 int listeners_open(struct listeners *l, const char *protocol, const char *list, struct err *e);
 void listeners_close(struct listeners *l);
 /* Ports of a protocol, a line each. */

@@ -36,6 +36,7 @@ void notify_send(const char *state)
 	if (fd < 0)
 		return;
 	/* If the manager does not listen there is nobody to tell. */
-	(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&manager, manager_bytes);
+	(void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&manager,
+		manager_bytes);
 	close(fd);
 }

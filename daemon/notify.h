@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tells a service manager how far we are: the protocol of sd_notify(3), without its library. Nothing happens without $NOTIFY_SOCKET. */
+/* Tells a service manager how far we are: the protocol of sd_notify(3), without its library. Nothing happens
+ * without $NOTIFY_SOCKET. */
 #ifndef SH_DAEMON_NOTIFY_H
 #define SH_DAEMON_NOTIFY_H
 

@@ -2,9 +2,10 @@
 /*
  * Calls to peers, and requests from them.
  *
- * A call is in one of two places: it waits here (the peer is away, or its channel is full) under a timer of ours, or it is on its way
- * under the channel's timer. When the channel is lost, calls that may be repeated go back to waiting for the
- * peer's next life; the others end with "outcome unknown", because the peer may have acted before it died.
+ * A call is in one of two places: it waits here (the peer is away, or its channel is full) under a timer of
+ * ours, or it is on its way under the channel's timer. When the channel is lost, calls that may be repeated
+ * go back to waiting for the peer's next life; the others end with "outcome unknown", because the peer may
+ * have acted before it died.
  */
 #include "daemon/peer.h"
 
@@ -152,8 +153,8 @@ static void call_expired(struct peer_call_handle *h)
 	struct err e = ERR_INIT;
 
 	if (h->sent)
-		err_set(&e, ERR_OUTCOME_UNKNOWN, "the %s process did not answer %s in time; whether it acted is unknown", who,
-			what);
+		err_set(&e, ERR_OUTCOME_UNKNOWN,
+			"the %s process did not answer %s in time; whether it acted is unknown", who, what);
 	else
 		err_set(&e, ERR_UNAVAILABLE, "the %s process could not be reached in time for %s", who, what);
 	call_fail(h, &e);
@@ -184,8 +185,8 @@ static int call_send(struct peer_call_handle *h)
 
 	if (h->deadline_ns != INT64_MAX && left_ms <= 0)
 		return 0; /* its timer is about to fire */
-	if (chan_request(p->chan, (uint16_t)h->type, h->body.data, h->body.len, h->fds, h->fd_count, (uint32_t)left_ms,
-		    call_replied, h, &h->error)) {
+	if (chan_request(p->chan, (uint16_t)h->type, h->body.data, h->body.len, h->fds, h->fd_count,
+		    (uint32_t)left_ms, call_replied, h, &h->error)) {
 		if (h->error.code == ERR_BACK_PRESSURE || h->error.code == ERR_UNAVAILABLE)
 			return -1;
 		call_fail_soon(h);
@@ -218,7 +219,8 @@ static void call_answered(struct peer_call_handle *h, struct chan_message *m)
 	void *ctx = h->ctx;
 
 	if (m->type != h->type)
-		err_set(&e, ERR_INTERNAL, "%s was answered with a message of type %d", message_table[h->type].name, m->type);
+		err_set(&e, ERR_INTERNAL, "%s was answered with a message of type %d",
+			message_table[h->type].name, m->type);
 	else
 		pack_read(message_table[h->type].reply, &body, m->body.data, m->body.len, &arena, &e);
 	if (e.code) {
@@ -256,27 +258,31 @@ static void call_take(struct peer_call_handle *h, const void *body, const int *f
 
 	buf_init(&h->body, CHAN_MAX_BYTES);
 	if (p->call_count > PEER_MAX_CALLS || p->call_bytes > PEER_MAX_CALL_BYTES)
-		err_set(&h->error, ERR_BACK_PRESSURE, "too many calls wait for the %s process", role_name(p->role));
+		err_set(&h->error, ERR_BACK_PRESSURE, "too many calls wait for the %s process",
+			role_name(p->role));
 	else if (body && pack_write(&h->body, message_table[h->type].body, body))
-		err_set(&h->error, ERR_TOO_LARGE, "%s is larger than %d bytes", message_table[h->type].name, CHAN_MAX_BYTES);
+		err_set(&h->error, ERR_TOO_LARGE, "%s is larger than %d bytes", message_table[h->type].name,
+			CHAN_MAX_BYTES);
 	h->bytes = h->body.len;
 	p->call_bytes += h->bytes;
 	for (; h->fd_count < fd_count && !h->error.code; h->fd_count++) {
 		h->fds[h->fd_count] = fcntl(fds[h->fd_count], F_DUPFD_CLOEXEC, 3);
 		if (h->fds[h->fd_count] < 0) {
-			err_sys(&h->error, ERR_INTERNAL, "cannot pass a descriptor to the %s process", role_name(p->role));
+			err_sys(&h->error, ERR_INTERNAL, "cannot pass a descriptor to the %s process",
+				role_name(p->role));
 			break;
 		}
 	}
 }
 
-struct peer_call_handle *peer_call(struct role_self *self, enum role peer, uint32_t index, int type, const void *body,
-	const int *fds, int fd_count, uint32_t timeout_ms, peer_done_fn *done, void *ctx)
+struct peer_call_handle *peer_call(struct role_self *self, enum role peer, uint32_t index, int type,
+	const void *body, const int *fds, int fd_count, uint32_t timeout_ms, peer_done_fn *done, void *ctx)
 {
 	struct peer_call_handle *h = mem_zalloc(sizeof(*h));
 
 	if (!message_allowed(type, self->role, peer) || index >= PEER_MAX_INDEX || fd_count > CHAN_MAX_FDS)
-		fatalx("bug: %s may not send message %d to %s %u", role_name(self->role), type, role_name(peer), index);
+		fatalx("bug: %s may not send message %d to %s %u", role_name(self->role), type,
+			role_name(peer), index);
 	h->peer = peer_get(role_life(self), peer, index);
 	h->peer->call_count++;
 	h->type = type;
@@ -311,10 +317,12 @@ static void request_run(struct peer *p, struct chan_message *m)
 	struct arena arena = ARENA_INIT;
 	struct err e = ERR_INIT;
 	union any_body body;
-	struct role_request r = {.from = p->role, .from_index = p->index, .type = m->type, .body = &body, .message = m};
+	struct role_request r = {
+		.from = p->role, .from_index = p->index, .type = m->type, .body = &body, .message = m};
 
 	if (pack_read(message_table[m->type].body, &body, m->body.data, m->body.len, &arena, &e)) {
-		log_error("%s from the %s process: %s", message_table[m->type].name, role_name(p->role), e.text);
+		log_error("%s from the %s process: %s", message_table[m->type].name, role_name(p->role),
+			e.text);
 		chan_reply_error(p->chan, m->id, &e);
 	} else {
 		r.reply = mem_zalloc(sizeof(*r.reply));
@@ -333,7 +341,8 @@ static void request_hold(struct peer *p, struct chan_message *m)
 	struct err e = ERR_INIT;
 
 	if (p->held_count == CHAN_MAX_PENDING) {
-		err_set(&e, ERR_BACK_PRESSURE, "the %s process is still starting", role_name(p->life->self.role));
+		err_set(&e, ERR_BACK_PRESSURE, "the %s process is still starting",
+			role_name(p->life->self.role));
 		chan_reply_error(p->chan, m->id, &e);
 		return;
 	}
@@ -381,7 +390,8 @@ static void held_run(struct peer *p, struct held_request *held)
 	struct err e = ERR_INIT;
 
 	if (m->timeout_ms && passed_ms >= m->timeout_ms) {
-		err_set(&e, ERR_REQUEST_TIMEOUT, "the %s process was starting", role_name(p->life->self.role));
+		err_set(&e, ERR_REQUEST_TIMEOUT, "the %s process was starting",
+			role_name(p->life->self.role));
 		chan_reply_error(p->chan, m->id, &e);
 		return;
 	}
@@ -412,8 +422,8 @@ void role_answer(struct role_reply *r, const void *body, const int *fds, int fd_
 	struct err e = ERR_INIT;
 
 	if (r->chan && body && pack_write(&b, message_table[r->type].reply, body)) {
-		err_set(&e, ERR_TOO_LARGE, "the answer to %s is larger than %d bytes", message_table[r->type].name,
-			CHAN_MAX_BYTES);
+		err_set(&e, ERR_TOO_LARGE, "the answer to %s is larger than %d bytes",
+			message_table[r->type].name, CHAN_MAX_BYTES);
 		chan_reply_error(r->chan, r->id, &e);
 	} else if (r->chan) {
 		chan_reply(r->chan, r->id, (uint16_t)r->type, b.data, b.len, fds, fd_count);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of a role: CONFIGURE, WIRE, LISTEN, START, (CONFIGURE and WIRE again), DRAIN. Descriptor 3 leads to the supervisor; when it
- * closes there is nothing left to do.
+ * The life of a role: CONFIGURE, WIRE, LISTEN, START, (CONFIGURE and WIRE again), DRAIN. Descriptor 3 leads
+ * to the supervisor; when it closes there is nothing left to do.
  */
 #include "daemon/role.h"
 
@@ -68,12 +68,14 @@ static int wire(struct role_life *life, const struct msg_wire *m, struct chan_me
 	return peer_wire(life, m->role, m->index, fd, e);
 }
 
-static int take_listener(struct role_life *life, const struct msg_listen *m, struct chan_message *message, struct err *e)
+static int take_listener(
+	struct role_life *life, const struct msg_listen *m, struct chan_message *message, struct err *e)
 {
 	int fd = message->fds[0];
 
 	if (fd < 0 || !life->program->listen)
-		return err_set(e, ERR_INTERNAL, "LISTEN came without a descriptor, or to a role that does not listen");
+		return err_set(e, ERR_INTERNAL,
+			"LISTEN came without a descriptor, or to a role that does not listen");
 	message->fds[0] = -1;
 	life->program->listen(&life->self, m->protocol, m->address, fd);
 	return 0;
@@ -112,7 +114,8 @@ static int handle(struct role_life *life, struct chan_message *m, struct err *e)
 	int status;
 
 	if (!message_allowed(m->type, ROLE_SUPERVISOR, life->self.role))
-		return err_set(e, ERR_INTERNAL, "the supervisor sent message %d, which this role does not take", m->type);
+		return err_set(e, ERR_INTERNAL,
+			"the supervisor sent message %d, which this role does not take", m->type);
 	if (!life->configured && m->type != MSG_CONFIGURE)
 		return err_set(e, ERR_INTERNAL, "%s came before CONFIGURE", message_table[m->type].name);
 	status = pack_read(message_table[m->type].body, &body, m->body.data, m->body.len, &arena, e);
@@ -178,7 +181,8 @@ void role_drained(struct role_self *self)
 	_exit(0); /* whatever had to be saved is; threads may still run */
 }
 
-/* The supervisor tells us what to do; signals sent to the whole process group (^C, service managers) are for it. */
+/* The supervisor tells us what to do; signals sent to the whole process group (^C, service managers) are for
+ * it. */
 static void ignore_signals(void)
 {
 	static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};

@@ -21,22 +21,27 @@ struct values {
 
 #define AT(member) offsetof(struct values, member)
 static const struct option table[] = {
-	{OPTION_STRING, 'D', "data", "DIR", AT(data_dir), "directory of all data; made when it is not there", NULL, NULL, "directory",
-		0, 0, false},
-	{OPTION_STRING, 'f', "config", "FILE", AT(file), "read settings from FILE, see shd.conf(5)", NULL, NULL, "file", 0, 0, false},
-	{OPTION_LIST, 'O', "set", "NAME=VALUE", AT(assignments), "set one setting; may be given again", NULL, NULL, NULL, 0, 0, false},
+	{OPTION_STRING, 'D', "data", "DIR", AT(data_dir), "directory of all data; made when it is not there",
+		NULL, NULL, "directory", 0, 0, false},
+	{OPTION_STRING, 'f', "config", "FILE", AT(file), "read settings from FILE, see shd.conf(5)", NULL,
+		NULL, "file", 0, 0, false},
+	{OPTION_LIST, 'O', "set", "NAME=VALUE", AT(assignments), "set one setting; may be given again", NULL,
+		NULL, NULL, 0, 0, false},
 	{OPTION_STRING, 0, "profile", "NAME", AT(profile), "start from a group of settings", NULL,
 		"ultra-safe|balanced|throughput|glacier", NULL, 0, 0, false},
-	{OPTION_FLAG, 't', "check", NULL, AT(check), "check the configuration, print what results, and exit", NULL, NULL, NULL, 0, 0,
+	{OPTION_FLAG, 't', "check", NULL, AT(check), "check the configuration, print what results, and exit",
+		NULL, NULL, NULL, 0, 0, false},
+	{OPTION_FLAG, 'V', "version", NULL, AT(version), "print the version and exit", NULL, NULL, NULL, 0, 0,
 		false},
-	{OPTION_FLAG, 'V', "version", NULL, AT(version), "print the version and exit", NULL, NULL, NULL, 0, 0, false},
 	{OPTION_FLAG, 'h', "help", NULL, AT(help), "print this and exit", NULL, NULL, NULL, 0, 0, false},
 	{OPTION_END, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, false},
 };
 /* For the build: parts of the manual pages. */
 static const struct option build_table[] = {
-	{OPTION_FLAG, 0, "print-settings-mdoc", NULL, AT(mdoc), "items of shd.conf(5)", NULL, NULL, NULL, 0, 0, false},
-	{OPTION_FLAG, 0, "print-profiles-mdoc", NULL, AT(profiles_mdoc), "profiles of shd.conf(5)", NULL, NULL, NULL, 0, 0, false},
+	{OPTION_FLAG, 0, "print-settings-mdoc", NULL, AT(mdoc), "items of shd.conf(5)", NULL, NULL, NULL, 0,
+		0, false},
+	{OPTION_FLAG, 0, "print-profiles-mdoc", NULL, AT(profiles_mdoc), "profiles of shd.conf(5)", NULL,
+		NULL, NULL, 0, 0, false},
 	{OPTION_END, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, 0, false},
 };
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Starting: lock and check the data directory, open the listening sockets, start the family; when all have answered START, say ready.
- * SIGHUP reads the settings again. SIGTERM or SIGINT drains: the family ends in order within drain.timeout, else it is killed and the
- * exit status is 1; a second signal kills at once. Nothing is lost by that, what was acknowledged is on disk: the next start
- * has more to recover.
+ * Starting: lock and check the data directory, open the listening sockets, start the family; when all have
+ * answered START, say ready. SIGHUP reads the settings again. SIGTERM or SIGINT drains: the family ends in
+ * order within drain.timeout, else it is killed and the exit status is 1; a second signal kills at once.
+ * Nothing is lost by that, what was acknowledged is on disk: the next start has more to recover.
  */
 #include "daemon/supervisor.h"
 
@@ -26,7 +26,7 @@
 
 enum {
 	DESCRIPTORS_BESIDES_CLIENTS = 512,
-	SAME_SIGNAL_MS = 500, /* timeout(1) and others signal the process and its group: one wish, two signals */
+	SAME_SIGNAL_MS = 500, /* timeout(1) and others signal the process and its group: one wish */
 };
 
 struct supervisor {
@@ -66,7 +66,8 @@ static void drain_overdue(void *ctx)
 {
 	struct supervisor *s = ctx;
 
-	log_warn("not drained within drain.timeout=%s: killing what is left", settings_string(s->settings, "drain.timeout"));
+	log_warn("not drained within drain.timeout=%s: killing what is left",
+		settings_string(s->settings, "drain.timeout"));
 	children_kill(s->children);
 }
 
@@ -85,7 +86,8 @@ static void stop(struct supervisor *s, int signo)
 	notify_send("STOPPING=1");
 	datadir_withdraw(&s->datadir, "ready");
 	listeners_close(&s->listeners); /* ours; the agents close theirs */
-	loop_timer_set(s->loop, &s->drain_deadline, settings_number(s->settings, "drain.timeout"), drain_overdue, s);
+	loop_timer_set(
+		s->loop, &s->drain_deadline, settings_number(s->settings, "drain.timeout"), drain_overdue, s);
 	children_drain(s->children);
 }
 
@@ -101,8 +103,8 @@ static void hopeless(void *ctx)
 /* ---- reload ---- */
 
 /*
- * Each connection is a descriptor; agents inherit the limit. It is raised as far as it goes at once, since an agent that runs
- * would not hear of it when http.max_connections is reloaded.
+ * Each connection is a descriptor; agents inherit the limit. It is raised as far as it goes at once, since an
+ * agent that runs would not hear of it when http.max_connections is reloaded.
  */
 static void raise_descriptor_limit(const struct settings *s)
 {
@@ -117,8 +119,10 @@ static void raise_descriptor_limit(const struct settings *s)
 			return;
 	}
 	if (limit.rlim_cur < (rlim_t)want)
-		log_warn("this process may open %llu descriptors only: fewer than http.max_connections=%lld clients can be served",
-			(unsigned long long)limit.rlim_cur, (long long)settings_number(s, "http.max_connections"));
+		log_warn("this process may open %llu descriptors only: fewer than http.max_connections=%lld "
+			 "clients can be served",
+			(unsigned long long)limit.rlim_cur,
+			(long long)settings_number(s, "http.max_connections"));
 }
 
 static void reload(struct supervisor *s)
@@ -129,7 +133,8 @@ static void reload(struct supervisor *s)
 	char state[64];
 
 	if (!new_) {
-		log_error("settings not reloaded, the old ones stay: %s%s%s", e.text, *e.hint ? "; " : "", e.hint);
+		log_error("settings not reloaded, the old ones stay: %s%s%s", e.text, *e.hint ? "; " : "",
+			e.hint);
 		return;
 	}
 	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_ns() / 1000);
@@ -195,17 +200,21 @@ static void say_what_settings_mean(const struct settings *s)
 	enum wal_sync sync = settings_wal_sync(s, &interval_ms);
 
 	if (sync == WAL_SYNC_INTERVAL)
-		log_warn("wal.sync=%s: unless a request names level wal or object, what it wrote in the last %lld ms is lost when "
-			 "this machine fails", settings_string(s, "wal.sync"), (long long)interval_ms);
+		log_warn("wal.sync=%s: unless a request names level wal or object, what it wrote in the last "
+			 "%lld ms is lost when this machine fails",
+			settings_string(s, "wal.sync"), (long long)interval_ms);
 	else if (sync == WAL_SYNC_NEVER)
-		log_warn("wal.sync=never: unless a request names level object, what it wrote is lost when this machine fails before "
+		log_warn("wal.sync=never: unless a request names level object, what it wrote is lost when "
+			 "this machine fails before "
 			 "it is in a segment");
 	if (strcmp(settings_origin(s, "kafka.listen"), "default") && *settings_string(s, "kafka.listen"))
-		log_info("kafka.listen=%s is set, but this version does not speak Kafka's protocol yet: nothing listens there",
+		log_info("kafka.listen=%s is set, but this version does not speak Kafka's protocol yet: "
+			 "nothing listens there",
 			settings_string(s, "kafka.listen"));
 }
 
-/* Keys in our environment are for one role. Another process of the same user could read them from our memory as well. */
+/* Keys in our environment are for one role. Another process of the same user could read them from our memory
+ * as well. */
 static void hide_secrets(void)
 {
 	if (getenv("AWS_SECRET_ACCESS_KEY") || getenv("AWS_SESSION_TOKEN") || getenv("PGPASSWORD"))
@@ -218,10 +227,11 @@ static int open_family(struct supervisor *s, struct err *e)
 	static const struct children_events events = {ready, hopeless, gone};
 
 	s->loop = loop_new(e);
-	if (!s->loop || loop_signals(s->loop, &s->signals, signos, (int)array_count(signos), signal_came, s, e))
+	if (!s->loop ||
+		loop_signals(s->loop, &s->signals, signos, (int)array_count(signos), signal_came, s, e))
 		return -1;
-	s->children = children_new(s->loop, s->datadir.path, &s->listeners, (int)settings_number(s->settings, "agents"), &events,
-		s);
+	s->children = children_new(s->loop, s->datadir.path, &s->listeners,
+		(int)settings_number(s->settings, "agents"), &events, s);
 	children_configure(s->children, s->settings);
 	return children_start(s->children, e);
 }

@@ -33,14 +33,16 @@ static void prepare_run(struct work *w)
 	object_store_prepare(store.objects, &store.prepare_error);
 }
 
-/* A store that is away is no reason not to start: the log takes records, the cache is read. But whoever set it up wants to know. */
+/* A store that is away is no reason not to start: the log takes records, the cache is read. But whoever set
+ * it up wants to know. */
 static void prepare_done(struct work *w)
 {
 	const struct err *e = &store.prepare_error;
 
 	(void)w;
 	if (e->code)
-		log_warn("the object store %s cannot be used now: %s%s%s", store.url, e->text, *e->hint ? "; " : "", e->hint);
+		log_warn("the object store %s cannot be used now: %s%s%s", store.url, e->text,
+			*e->hint ? "; " : "", e->hint);
 }
 
 /* Nobody else may read the store's keys, whatever else runs as this user. Core dumps would hold them too. */

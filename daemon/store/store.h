@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store role: the one process that touches the object store. Everything runs on the loop but what blocks:
- * building and putting segments (build.c), fetching for the cache and checking it (fetch.c), removing (remove.c).
+ * building and putting segments (build.c), fetching for the cache and checking it (fetch.c), removing
+ * (remove.c).
  */
 #ifndef SH_STORE_ROLE_STORE_H
 #define SH_STORE_ROLE_STORE_H
@@ -14,13 +15,13 @@
 #include "libsh/store/object.h"
 
 enum {
-	STORE_BUILDS = 4,                       /* at once; more wait */
+	STORE_BUILDS = 4, /* at once; more wait */
 	STORE_BUILDS_WAITING = 256,
-	STORE_BUILD_MEMORY_BYTES = 32 << 20,    /* each */
+	STORE_BUILD_MEMORY_BYTES = 32 << 20, /* each */
 	STORE_IO_THREADS = 4,
-	STORE_PART_BYTES = 4 << 20,             /* of an object, aligned: what is fetched at once, and a thread's buffer */
-	STORE_READ_MAX_BYTES = 128 << 20,       /* one request */
-	STORE_FETCHES = 128,                    /* under way or queued; more are refused */
+	STORE_PART_BYTES = 4 << 20, /* of an object, aligned: fetched at once, and a thread's buffer */
+	STORE_READ_MAX_BYTES = 128 << 20, /* one request */
+	STORE_FETCHES = 128,		  /* under way or queued; more are refused */
 	STORE_READS = 4096,
 	STORE_REMOVES = 256,
 };
@@ -62,9 +63,9 @@ void read_request(struct store_role *r, struct role_request *q);   /* OBJECT_REA
 void remove_request(struct store_role *r, struct role_request *q); /* OBJECT_REMOVE */
 
 /*
- * Fetching: locate a stretch of an object in the cache, or bring it there; whoever wants the same bytes shares one
- * fetch. done() is called exactly once, maybe from inside fetch_locate(): with a read-only descriptor (the callee's
- * to close) that holds the stretch at `position`, or -1 and an error.
+ * Fetching: locate a stretch of an object in the cache, or bring it there; whoever wants the same bytes
+ * shares one fetch. done() is called exactly once, maybe from inside fetch_locate(): with a read-only
+ * descriptor (the callee's to close) that holds the stretch at `position`, or -1 and an error.
  */
 struct fetch_waiter {
 	struct list node;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Requests that wait for their reply sit in a table of slots; an id is the slot's number and a generation, so finding the
- * one a reply belongs to is an index, and a reply that comes after its timeout finds a newer generation and is dropped.
+ * Requests that wait for their reply sit in a table of slots; an id is the slot's number and a generation, so
+ * finding the one a reply belongs to is an index, and a reply that comes after its timeout finds a newer
+ * generation and is dropped.
  *
  * A callback may free the channel: `held` keeps the struct until the outermost caller has left.
  */
@@ -131,7 +132,8 @@ static struct pending *pending_add(struct chan *c)
 	if (c->slot_count == c->slot_alloc) {
 		c->slot_alloc = c->slot_alloc ? 2 * c->slot_alloc : 16;
 		c->slots = mem_realloc_array(c->slots, (size_t)c->slot_alloc, sizeof(c->slots[0]));
-		c->free_slots = mem_realloc_array(c->free_slots, (size_t)c->slot_alloc, sizeof(c->free_slots[0]));
+		c->free_slots =
+			mem_realloc_array(c->free_slots, (size_t)c->slot_alloc, sizeof(c->free_slots[0]));
 	}
 	p = mem_zalloc(sizeof(*p));
 	p->chan = c;
@@ -293,14 +295,16 @@ static void flush(struct chan *c)
 }
 
 /* A frame with copies of the descriptors; a large body goes into one of its own. */
-static struct frame *frame_new(const struct header *h, const void *body, const int *fds, int fd_count, struct err *e)
+static struct frame *frame_new(
+	const struct header *h, const void *body, const int *fds, int fd_count, struct err *e)
 {
 	bool large = h->length > CHAN_INLINE_BYTES;
 	size_t inline_bytes = large ? 0 : h->length;
 	struct frame *f;
 
 	if (h->length > CHAN_MAX_BYTES || fd_count > CHAN_MAX_FDS) {
-		err_set(e, ERR_TOO_LARGE, "a message of %u bytes and %d descriptors is above the limit of %d and %d", h->length,
+		err_set(e, ERR_TOO_LARGE,
+			"a message of %u bytes and %d descriptors is above the limit of %d and %d", h->length,
 			fd_count, CHAN_MAX_BYTES, CHAN_MAX_FDS);
 		return NULL;
 	}
@@ -334,7 +338,8 @@ fail:
 	return NULL;
 }
 
-static int submit(struct chan *c, const struct header *h, const void *body, const int *fds, int fd_count, struct err *e)
+static int submit(
+	struct chan *c, const struct header *h, const void *body, const int *fds, int fd_count, struct err *e)
 {
 	struct frame *f = frame_new(h, body, fds, fd_count, e);
 	bool first = list_empty(&c->out);
@@ -363,7 +368,8 @@ int chan_request(struct chan *c, uint16_t type, const void *body, size_t len, co
 	if (c->closed)
 		return err_set(e, ERR_UNAVAILABLE, "the channel was closed");
 	if (len > CHAN_MAX_BYTES)
-		return err_set(e, ERR_TOO_LARGE, "a message of %zu bytes is above the limit of %d", len, CHAN_MAX_BYTES);
+		return err_set(e, ERR_TOO_LARGE, "a message of %zu bytes is above the limit of %d", len,
+			CHAN_MAX_BYTES);
 	p = c->out_bytes + len > CHAN_MAX_QUEUED && c->out_bytes ? NULL : pending_add(c);
 	if (!p)
 		return err_set(e, ERR_BACK_PRESSURE, "too many requests wait on this channel");
@@ -381,7 +387,8 @@ int chan_request(struct chan *c, uint16_t type, const void *body, size_t len, co
 	return 0;
 }
 
-int chan_reply(struct chan *c, uint32_t id, uint16_t type, const void *body, size_t len, const int *fds, int fd_count)
+int chan_reply(struct chan *c, uint32_t id, uint16_t type, const void *body, size_t len, const int *fds,
+	int fd_count)
 {
 	struct header h = {.type = type, .flags = FLAG_REPLY, .id = id, .length = (uint32_t)len};
 	struct err e = ERR_INIT;
@@ -389,7 +396,8 @@ int chan_reply(struct chan *c, uint32_t id, uint16_t type, const void *body, siz
 	if (c->closed)
 		return 0; /* nobody waits any more */
 	if (len > CHAN_MAX_BYTES)
-		err_set(&e, ERR_TOO_LARGE, "an answer of %zu bytes is above the limit of %d", len, CHAN_MAX_BYTES);
+		err_set(&e, ERR_TOO_LARGE, "an answer of %zu bytes is above the limit of %d", len,
+			CHAN_MAX_BYTES);
 	else if (!submit(c, &h, body, fds, fd_count, &e))
 		return 0;
 	chan_reply_error(c, id, &e);
@@ -528,8 +536,8 @@ static int take_fds(struct msghdr *m, int fds[FRAME_FDS])
 }
 
 /*
- * The kernel could not give us the message's descriptors, since we have too many already. The message is lost; the channel must
- * not be, for a channel between two processes that live is not made again.
+ * The kernel could not give us the message's descriptors, since we have too many already. The message is
+ * lost; the channel must not be, for a channel between two processes that live is not made again.
  */
 static int without_fds(struct chan *c, const struct header *h)
 {
@@ -554,7 +562,8 @@ static int receive(struct chan *c)
 		char space[CMSG_SPACE(FRAME_FDS * sizeof(int))];
 	} control;
 	struct iovec iov = {c->in, sizeof(c->in)};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	int fds[FRAME_FDS], fd_count, status;
 	struct header h;
 	ssize_t n;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One turn: wait, handle the events, fire due timers, run what was queued for the turn's end. Level-triggered unless a
- * watch asks for EPOLLET. Timers are a binary heap of pointers into their owners.
+ * One turn: wait, handle the events, fire due timers, run what was queued for the turn's end. Level-triggered
+ * unless a watch asks for EPOLLET. Timers are a binary heap of pointers into their owners.
  */
 #include "libsh/run/loop.h"
 
@@ -73,8 +73,8 @@ void loop_stop(struct loop *l, int result)
 
 /* ---- descriptors ---- */
 
-int loop_watch(struct loop *l, struct watch *w, int fd, uint32_t events, void (*ready)(void *, uint32_t), void *ctx,
-	struct err *e)
+int loop_watch(struct loop *l, struct watch *w, int fd, uint32_t events, void (*ready)(void *, uint32_t),
+	void *ctx, struct err *e)
 {
 	struct epoll_event ev = {.events = events, .data.ptr = w};
 
@@ -140,7 +140,8 @@ static void heap_down(struct loop *l, size_t at)
 	for (;;) {
 		size_t child = 2 * at + 1;
 
-		if (child + 1 < l->timer_count && l->heap[child + 1]->deadline_ns < l->heap[child]->deadline_ns)
+		if (child + 1 < l->timer_count &&
+			l->heap[child + 1]->deadline_ns < l->heap[child]->deadline_ns)
 			child++;
 		if (child >= l->timer_count || l->heap[child]->deadline_ns >= t->deadline_ns)
 			break;
@@ -171,7 +172,8 @@ void loop_timer_set(struct loop *l, struct timer *t, int64_t after_ms, void (*fi
 	int64_t now_ns = loop_now_ns(l);
 
 	loop_timer_cancel(l, t);
-	/* At least a nanosecond on: a timer that sets itself again fires in the next turn, not for ever in this one. */
+	/* At least a nanosecond on: a timer that sets itself again fires in the next turn, not for ever in
+	 * this one. */
 	if (after_ms <= 0)
 		t->deadline_ns = now_ns + 1;
 	else if (after_ms > (INT64_MAX - now_ns) / NS_PER_MS)
@@ -214,7 +216,7 @@ void loop_turn_end_cancel(struct turn_end *t)
 	list_remove(&t->node);
 }
 
-/* What is queued meanwhile runs at the end of the next turn, which then does not wait: events cannot starve. */
+/* What is queued meanwhile runs at the end of the next turn, which does not wait: events cannot starve. */
 static void run_turn_ends(struct loop *l)
 {
 	struct list marker;
@@ -327,8 +329,8 @@ static void signals_ready(void *ctx, uint32_t events)
 		s->fn(s->ctx, (int)info.ssi_signo);
 }
 
-int loop_signals(struct loop *l, struct signals *s, const int *signos, int count, void (*fn)(void *, int), void *ctx,
-	struct err *e)
+int loop_signals(struct loop *l, struct signals *s, const int *signos, int count, void (*fn)(void *, int),
+	void *ctx, struct err *e)
 {
 	sigset_t set;
 	int fd;

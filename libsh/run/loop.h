@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Event loop on epoll(7): descriptors, timers, work at the end of a turn. One thread; only loop_wake() may be called from others.
- * Watches and timers are members of their owner's struct; freeing the owner means removing them first. A callback may
- * remove or free any watch, its own too.
+ * Event loop on epoll(7): descriptors, timers, work at the end of a turn. One thread; only loop_wake() may be
+ * called from others. Watches and timers are members of their owner's struct; freeing the owner means
+ * removing them first. A callback may remove or free any watch, its own too.
  */
 #ifndef SH_RUN_LOOP_H
 #define SH_RUN_LOOP_H
@@ -25,7 +25,8 @@ struct watch {
 	void (*ready)(void *ctx, uint32_t events);
 	void *ctx;
 };
-int loop_watch(struct loop *l, struct watch *w, int fd, uint32_t events, void (*ready)(void *, uint32_t), void *ctx, struct err *e);
+int loop_watch(struct loop *l, struct watch *w, int fd, uint32_t events, void (*ready)(void *, uint32_t),
+	void *ctx, struct err *e);
 int loop_watch_change(struct loop *l, struct watch *w, uint32_t events);
 void loop_unwatch(struct loop *l, struct watch *w); /* does not close fd; harmless when not added */
 
@@ -35,10 +36,12 @@ struct timer {
 	void (*fire)(void *ctx);
 	void *ctx;
 };
-void loop_timer_set(struct loop *l, struct timer *t, int64_t after_ms, void (*fire)(void *), void *ctx); /* again: moves it */
+/* Again: moves it. */
+void loop_timer_set(struct loop *l, struct timer *t, int64_t after_ms, void (*fire)(void *), void *ctx);
 void loop_timer_cancel(struct loop *l, struct timer *t);
 
-/* Runs once, after all events of this turn were handled and before the next wait. Queued again while queued: no effect. */
+/* Runs once, after all events of this turn were handled and before the next wait. Queued again while queued:
+ * no effect. */
 struct turn_end {
 	struct list node;
 	void (*run)(void *ctx);
@@ -64,6 +67,7 @@ struct signals {
 	void (*fn)(void *ctx, int signo);
 	void *ctx;
 };
-int loop_signals(struct loop *l, struct signals *s, const int *signos, int count, void (*fn)(void *, int), void *ctx, struct err *e);
+int loop_signals(struct loop *l, struct signals *s, const int *signos, int count, void (*fn)(void *, int),
+	void *ctx, struct err *e);
 
 #endif

@@ -107,7 +107,8 @@ static void read_fixed(const struct pack_field *f, void *m, const uint8_t *p)
 	}
 }
 
-static int read_run(const struct pack_field *f, void *m, const uint8_t *p, size_t n, struct arena *a, struct err *e)
+static int read_run(
+	const struct pack_field *f, void *m, const uint8_t *p, size_t n, struct arena *a, struct err *e)
 {
 	if (f->type == PACK_BYTES) {
 		*(struct bytes *)m = (struct bytes){p, n};
@@ -129,7 +130,8 @@ static void clear_field(const struct pack_field *f, void *m)
 		memset(m, 0, fixed_size(f->type));
 }
 
-int pack_read(const struct pack_field *fields, void *s, const void *p, size_t n, struct arena *a, struct err *e)
+int pack_read(
+	const struct pack_field *fields, void *s, const void *p, size_t n, struct arena *a, struct err *e)
 {
 	const uint8_t *at = p, *end = at + n;
 
@@ -142,7 +144,8 @@ int pack_read(const struct pack_field *fields, void *s, const void *p, size_t n,
 			continue;
 		}
 		if (left < (size ? size : 4))
-			return err_set(e, ERR_CORRUPT, "message field %s: ends after %zu bytes", f->name, left);
+			return err_set(
+				e, ERR_CORRUPT, "message field %s: ends after %zu bytes", f->name, left);
 		if (size) {
 			read_fixed(f, m, at);
 			at += size;
@@ -151,8 +154,8 @@ int pack_read(const struct pack_field *fields, void *s, const void *p, size_t n,
 		size = get_le32(at);
 		at += 4;
 		if (size > left - 4)
-			return err_set(e, ERR_CORRUPT, "message field %s: says %zu bytes, %zu are there", f->name, size,
-				left - 4);
+			return err_set(e, ERR_CORRUPT, "message field %s: says %zu bytes, %zu are there",
+				f->name, size, left - 4);
 		if (read_run(f, m, at, size, a, e))
 			return -1;
 		at += size;
@@ -172,7 +175,8 @@ int pack_row_write(struct buf *out, const struct pack_field *fields, const void 
 	return 0;
 }
 
-int pack_row_next(struct bytes rows, size_t *pos, const struct pack_field *fields, void *s, struct arena *a, struct err *e)
+int pack_row_next(struct bytes rows, size_t *pos, const struct pack_field *fields, void *s, struct arena *a,
+	struct err *e)
 {
 	size_t left, size;
 

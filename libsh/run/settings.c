@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of settings, the values of one configuration, and how text becomes a value. Sources of text are in settings_source.c. */
+/* The table of settings, the values of one configuration, and how text becomes a value. Sources of text are
+ * in settings_source.c. */
 #include "libsh/run/settings.h"
 
 #include <stdlib.h>
@@ -79,18 +80,21 @@ static int parse_url(const struct setting *d, const char *text, struct err *e)
 	const char *rest = text + scheme;
 	bool local;
 
-	/* For tests, and so not among the choices: "fault:RULES_FILE:URL", an object store that fails on demand. */
+	/* For tests, and so not among the choices: "fault:RULES_FILE:URL", an object store that fails on
+	 * demand. */
 	if (!strcmp(d->name, "object.url") && !strncmp(text, "fault:", 6) && strchr(rest + 1, ':'))
 		return parse_url(d, strchr(rest + 1, ':') + 1, e);
 	if (*rest != ':' || choice_of(d->choices, text, scheme) < 0)
-		return err_set(e, ERR_USAGE, "'%.64s' does not begin with one of %s and a colon", text, d->choices);
+		return err_set(
+			e, ERR_USAGE, "'%.64s' does not begin with one of %s and a colon", text, d->choices);
 	local = !strncmp(text, "file:", 5) || !strncmp(text, "sqlite:", 7);
 	if (local && (!rest[1] || !strncmp(rest, ":///", 4)))
 		return 0;
 	if (!local && !strncmp(rest, "://", 3) && rest[3] && rest[3] != '/')
 		return 0;
 	if (local)
-		return err_set(e, ERR_USAGE, "'%.64s' needs an absolute path: %.*s:///path", text, (int)scheme, text);
+		return err_set(e, ERR_USAGE, "'%.64s' needs an absolute path: %.*s:///path", text,
+			(int)scheme, text);
 	return err_set(e, ERR_USAGE, "'%.64s' is not complete: %.*s://...", text, (int)scheme, text);
 }
 
@@ -101,11 +105,11 @@ static int check_range(const struct setting *d, const char *text, int64_t number
 	if (d->type == SETTING_SIZE) {
 		char low[16], high[16];
 
-		return err_set(e, ERR_USAGE, "'%.64s' is outside of %s to %s", text, text_format_size(d->min, low),
-			text_format_size(d->max, high));
+		return err_set(e, ERR_USAGE, "'%.64s' is outside of %s to %s", text,
+			text_format_size(d->min, low), text_format_size(d->max, high));
 	}
-	return err_set(e, ERR_USAGE, "'%.64s' is outside of %lld to %lld%s", text, (long long)d->min, (long long)d->max,
-		d->type == SETTING_INT ? "" : " ms");
+	return err_set(e, ERR_USAGE, "'%.64s' is outside of %lld to %lld%s", text, (long long)d->min,
+		(long long)d->max, d->type == SETTING_INT ? "" : " ms");
 }
 
 static int parse_wal_sync(const struct setting *d, const char *text, int64_t *interval_ms, struct err *e)
@@ -257,7 +261,8 @@ int settings_set(struct settings *s, const char *name, const char *value, const 
 
 /* ---- what must fit together ---- */
 
-static int refuse(const struct settings *s, const char *name, enum err_code code, struct err *e, const char *why)
+static int refuse(
+	const struct settings *s, const char *name, enum err_code code, struct err *e, const char *why)
 {
 	const struct value *v = &s->values[find(name)];
 
@@ -272,7 +277,8 @@ static int check_built(const struct settings *s, struct err *e)
 		return err_hint(e, "use sqlite: or sqlite:///PATH");
 	}
 	if (settings_number(s, "agents") > 1) {
-		refuse(s, "agents", ERR_NOT_BUILT, e, "is more than the one agent that this version runs on a machine");
+		refuse(s, "agents", ERR_NOT_BUILT, e,
+			"is more than the one agent that this version runs on a machine");
 		return err_hint(e, "leave it at 1");
 	}
 	return 0;
@@ -290,14 +296,16 @@ int settings_check(const struct settings *s, struct err *e)
 		return refuse(s, "http.listen", ERR_USAGE, e, "names no address");
 	/* The file being written, the one being flushed, and one ahead. */
 	if (wal < segment + 2LL * WAL_FILE_BYTES)
-		return refuse(s, "wal.max_bytes", ERR_USAGE, e, "is less than segment.max_bytes and two WAL files of 64M");
+		return refuse(s, "wal.max_bytes", ERR_USAGE, e,
+			"is less than segment.max_bytes and two WAL files of 64M");
 	return 0;
 }
 
 void settings_diff(const struct settings *old, const struct settings *new_, bool reloadable, struct buf *out)
 {
 	for (int i = 0; i < settings_count; i++) {
-		if (settings_table[i].reloadable != reloadable || !strcmp(old->values[i].text, new_->values[i].text))
+		if (settings_table[i].reloadable != reloadable ||
+			!strcmp(old->values[i].text, new_->values[i].text))
 			continue;
 		buf_addf(out, "%s%s", out->len ? ", " : "", settings_table[i].name);
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The settings of shd: one table (settings.def) feeds the parser, `shd -t`, `shd -O`, the environment and shd.conf(5).
- * Sources, later ones win: default, profile, shd.conf, environment (SHD_HTTP_LISTEN is http.listen), -O.
+ * The settings of shd: one table (settings.def) feeds the parser, `shd -t`, `shd -O`, the environment and
+ * shd.conf(5). Sources, later ones win: default, profile, shd.conf, environment (SHD_HTTP_LISTEN is
+ * http.listen), -O.
  */
 #ifndef SH_RUN_SETTINGS_H
 #define SH_RUN_SETTINGS_H
@@ -11,7 +12,10 @@
 #include "libsh/base/buf.h"
 #include "libsh/base/err.h"
 
-enum setting_type { SETTING_STRING, SETTING_INT, SETTING_BOOL, SETTING_SIZE, SETTING_DURATION, SETTING_ENUM, SETTING_LISTEN, SETTING_URL, SETTING_WAL_SYNC };
+enum setting_type {
+	SETTING_STRING, SETTING_INT, SETTING_BOOL, SETTING_SIZE, SETTING_DURATION, SETTING_ENUM, SETTING_LISTEN,
+	SETTING_URL, SETTING_WAL_SYNC,
+};
 /* Which roles are told the value (secrets stay where they are used). */
 enum { FOR_SUPERVISOR = 1, FOR_AGENT = 2, FOR_STORE = 4, FOR_META = 8, FOR_JANITOR = 16, FOR_ALL = 31 };
 
@@ -40,7 +44,8 @@ int settings_load_environment(struct settings *s, char **environment, struct err
 int settings_apply_profile(struct settings *s, const char *profile, struct err *e);
 /* What must fit together: e.g. segment.max_bytes against wal.max_bytes. */
 int settings_check(const struct settings *s, struct err *e);
-void settings_print(const struct settings *s, struct buf *out); /* name = value  # origin; passwords as stars */
+/* name = value  # origin; passwords as stars. */
+void settings_print(const struct settings *s, struct buf *out);
 void settings_mdoc(struct buf *out);                            /* the items of shd.conf(5) */
 void settings_profiles_mdoc(struct buf *out);
 const char *settings_origin(const struct settings *s, const char *name); /* "default" when nobody set it */
@@ -54,7 +59,8 @@ void settings_keep_fixed(struct settings *s, const struct settings *running);
 
 /* Typed access; an unknown name or wrong type is a bug and aborts. */
 const char *settings_string(const struct settings *s, const char *name);
-int64_t settings_number(const struct settings *s, const char *name); /* int, size in bytes, duration in ms, bool */
+/* An int, a size in bytes, a duration in ms, or a bool. */
+int64_t settings_number(const struct settings *s, const char *name);
 bool settings_bool(const struct settings *s, const char *name);
 
 enum wal_sync { WAL_SYNC_ALWAYS, WAL_SYNC_INTERVAL, WAL_SYNC_NEVER };

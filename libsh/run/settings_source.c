@@ -75,8 +75,9 @@ static int load_text(struct settings *s, char *text, const char *path, struct er
 		if (next)
 			*next++ = '\0';
 		origin = mem_printf("%s:%d", path, ++number);
-		status = strlen(line) > LINE_MAX_BYTES ? err_set(e, ERR_USAGE, "%s: the line is too long", origin)
-						       : set_line(s, line, origin, e);
+		status = strlen(line) > LINE_MAX_BYTES
+				 ? err_set(e, ERR_USAGE, "%s: the line is too long", origin)
+				 : set_line(s, line, origin, e);
 		mem_free(origin);
 		if (status)
 			return -1;
@@ -134,10 +135,12 @@ int settings_load_environment(struct settings *s, char **environment, struct err
 			continue;
 		which = environment_match(*environment, len);
 		if (which == -2) {
-			err_set(e, ERR_USAGE, "environment: %.*s stands for no setting", (int)len, *environment);
+			err_set(e, ERR_USAGE, "environment: %.*s stands for no setting", (int)len,
+				*environment);
 			return err_hint(e, "shd.conf(5) lists all settings");
 		}
-		if (which >= 0 && settings_set(s, settings_table[which].name, *environment + len + 1, "environment", e))
+		if (which >= 0 &&
+			settings_set(s, settings_table[which].name, *environment + len + 1, "environment", e))
 			return -1;
 	}
 	return 0;
@@ -208,7 +211,8 @@ int settings_write(const struct settings *s, unsigned role, struct buf *out)
 {
 	for (int i = 0; i < settings_count; i++)
 		if (settings_table[i].roles & role)
-			buf_addf(out, "%s=%s\n", settings_table[i].name, settings_string(s, settings_table[i].name));
+			buf_addf(out, "%s=%s\n", settings_table[i].name,
+				settings_string(s, settings_table[i].name));
 	return out->overflow ? -1 : 0;
 }
 

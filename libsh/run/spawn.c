@@ -35,15 +35,16 @@ static int arrange_descriptors(int fd, int failure)
 	failure = fcntl(failure, F_DUPFD, OUT_OF_THE_WAY);
 	if (null < 0 || fd < 0 || failure < 0)
 		return -1;
-	if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(fd, CHILD_FD) < 0 || dup3(failure, FAILURE_FD, O_CLOEXEC) < 0)
+	if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(fd, CHILD_FD) < 0 ||
+		dup3(failure, FAILURE_FD, O_CLOEXEC) < 0)
 		return -1;
 	fd_close_from(FAILURE_FD + 1);
 	return 0;
 }
 
 /* Between fork and exec: only what is safe there. */
-static void __attribute__((noreturn)) child(const char *path, char *const argv[], char *const environment[], int fd,
-	int failure, pid_t parent)
+static void __attribute__((noreturn))
+child(const char *path, char *const argv[], char *const environment[], int fd, int failure, pid_t parent)
 {
 	int32_t why;
 
@@ -61,7 +62,8 @@ static void __attribute__((noreturn)) child(const char *path, char *const argv[]
 	_exit(EXIT_NO_EXEC);
 }
 
-int spawn_child(const char *path, char *const argv[], char *const environment[], int fd, pid_t *pid, struct err *e)
+int spawn_child(
+	const char *path, char *const argv[], char *const environment[], int fd, pid_t *pid, struct err *e)
 {
 	pid_t parent = getpid();
 	int failure[2];
@@ -77,7 +79,8 @@ int spawn_child(const char *path, char *const argv[], char *const environment[],
 		err_sys(e, ERR_INTERNAL, "cannot start a process");
 	fd_close(&failure[1]);
 	do {
-		n = *pid < 0 ? 0 : read(failure[0], &why, sizeof(why)); /* ends when exec closes the other side */
+		/* Ends when exec closes the other side. */
+		n = *pid < 0 ? 0 : read(failure[0], &why, sizeof(why));
 	} while (n < 0 && errno == EINTR);
 	fd_close(&failure[0]);
 	if (*pid < 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A queue under one lock, threads that take from it, and a list of finished work that the loop collects when woken. */
+/* A queue under one lock, threads that take from it, and a list of finished work that the loop collects when
+ * woken. */
 #include "libsh/run/work.h"
 
 #include <pthread.h>
@@ -114,7 +115,8 @@ int work_submit(struct work_pool *p, struct work *w, struct err *e)
 	}
 	pthread_mutex_unlock(&p->lock);
 	if (full)
-		return err_set(e, ERR_BACK_PRESSURE, "the queue for worker threads is full (%d waiting)", p->max_queued);
+		return err_set(e, ERR_BACK_PRESSURE, "the queue for worker threads is full (%d waiting)",
+			p->max_queued);
 	return 0;
 }
 
