@@ -130,4 +130,15 @@ is "$(cat "$TMP/slow")" 200 'the ack comes when the sync has'
 faults ''
 stop_shd
 is "$?" 0 'it stops in order after a slow disk'
+
+# ---- the cache's disk -------------------------------------------------------------------------------------------------
+DATA=$TMP/cache-fails
+start_on_bad_disk
+create t
+faults 'write EIO */cache/*'
+is "$(produce t one object)" 200 'with a cache that cannot be written segments are built in memory'
+is "$(read_all t)" one 'and read'
+faults ''
+stop_shd
+is "$?" 0 'it stops in order'
 done_testing

@@ -174,7 +174,10 @@ static int fill_begin(struct build *b)
 	return cache_fill_begin_memory(c, &b->fill, range_bytes(b), &b->error);
 }
 
-/* The cache's disk is full: build again without what the cache holds, or in memory, or not at all. */
+/*
+ * The cache's disk is full: build again without what the cache holds, or in memory, or not at all. When it
+ * fails in another way memory is left. It may have been the WAL's disk, too: then that fails as well.
+ */
 static void build_elsewhere(struct build *b)
 {
 	struct cache *c = b->role->cache;
@@ -184,7 +187,7 @@ static void build_elsewhere(struct build *b)
 	mem_free(b->segment.runs);
 	b->segment.runs = NULL;
 	b->segment.run_count = 0;
-	if (cache_evict(c, range_bytes(b)))
+	if (b->error.code == ERR_NO_SPACE && cache_evict(c, range_bytes(b)))
 		result = fill_begin(b);
 	else
 		result = cache_fill_begin_memory(c, &b->fill, range_bytes(b), &b->error);
@@ -227,7 +230,7 @@ static void build_done(struct work *w)
 		build_answer(b);
 	else if (b->put_failed)
 		put_failed(b);
-	else if (b->error.code == ERR_NO_SPACE && !b->fill.memory)
+	else if ((b->error.code == ERR_NO_SPACE || b->error.code == ERR_IO) && !b->fill.memory)
 		build_elsewhere(b);
 	else
 		build_fail(b, &b->error);
