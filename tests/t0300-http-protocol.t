@@ -178,6 +178,32 @@ is "$(statuses)" "200 200" "an answer to a request before it does not end the wa
 is "$(api GET '/api/v1/topics/t/partitions/0/records' | grep -o '"value":"[^}]*' | tr '\n' ' ')" '"value":"1" "value":"2" ' "nor change a line"
 unserve
 
+# ---- many slow readers ----
+serve output_max=2000000
+for i in 1 2 3 4 5 6; do
+	curl -sS -H 'Content-Type: text/plain' --data-binary "@$TMP/lines" "$URL/api/v1/topics/t/records?partition=1" >/dev/null
+done
+want=$(curl -sS "$URL/api/v1/topics/t/partitions/1/records?end=now" -H 'Accept: application/x-ndjson' | cksum)
+memory() { sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$SERVER/status"; }
+before=$(memory)
+printf 'GET /api/v1/topics/t/partitions/1/records?end=now HTTP/1.1\r\nHost: a\r\n\r\n' >"$TMP/ask"
+readers=
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32; do
+	"$RAW" -r 1000 -t 20000 "$PORT" <"$TMP/ask" >/dev/null &
+	readers="$readers $!"
+done
+wait_for 'curl -s "$URL/metrics" | grep -q "^streamhouse_http_connections 33"' 10
+is "$(curl -sS "$URL/api/v1/topics/t/partitions/1/records?end=now" -H 'Accept: application/x-ndjson' | cksum)" "$want" "beside those who do not read another reads all"
+if [ "$(sed -n 's/^VmSize:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$SERVER/status")" -gt 1000000000 ]; then
+	skip "and their memory is limited" "AddressSanitizer keeps what is freed"
+else
+	ok "and their memory is limited" test $(($(memory) - before)) -lt 20000
+fi
+diag "$(($(memory) - before)) KiB for 32 of them"
+# shellcheck disable=SC2086 # a list
+kill $readers
+unserve
+
 # ---- limits of connections, starting ----
 serve -O http.max_connections=16 starting=1
 is "$(api GET /live)" '{"status":"ok"}' "alive while the log starts"

@@ -6,7 +6,7 @@
  *
  * Listens on a free port of 127.0.0.1, prints it, and serves until SIGTERM or until its standard input
  * closes. name=value without -O are rules of the fake log: ack_ms, refuse_every, fail_at, check, and
- * starting=1 (the log does not serve).
+ * starting=1 (the log does not serve); output_max=BYTES is the conn_set's.
  */
 #include <arpa/inet.h>
 #include <signal.h>
@@ -15,7 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "daemon/agent/http/http.h"
+#include "daemon/agent/http/server.h"
 #include "libsh/base/log.h"
 #include "libsh/base/mem.h"
 #include "tests/helper/fake_log.h"
@@ -68,7 +68,7 @@ static int listen_anywhere(char text[32])
 	return fd;
 }
 
-static bool set_rule(struct log *l, const char *text, bool *serving)
+static bool set_rule(struct log *l, const char *text, bool *serving, int64_t *output_max)
 {
 	struct fake_log_rules *rules = fake_log_rules(l);
 	const char *value = strchr(text, '=');
@@ -84,6 +84,8 @@ static bool set_rule(struct log *l, const char *text, bool *serving)
 		rules->check = n != 0;
 	else if (!strncmp(text, "starting=", 9))
 		*serving = !n;
+	else if (!strncmp(text, "output_max=", 11))
+		*output_max = n;
 	else
 		return false;
 	return true;
@@ -108,6 +110,7 @@ int main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	struct log *log;
 	bool serving = true;
+	int64_t output_max = 0;
 	char address[32];
 	int result;
 
@@ -118,10 +121,12 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "-O") && i + 1 < argc)
 			set_option(s.self.settings, argv[++i]);
-		else if (!set_rule(log, argv[i], &serving))
+		else if (!set_rule(log, argv[i], &serving, &output_max))
 			fatalx("%s: unknown", argv[i]);
 	}
 	s.http = http_server_new(&s.self, log);
+	if (output_max)
+		s.http->set.output_max = (size_t)output_max;
 	result = listen_anywhere(address);
 	http_server_listen(s.http, result, address);
 	http_server_serving(s.http, serving);

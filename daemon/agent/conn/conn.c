@@ -42,6 +42,12 @@ static void piece_free(struct conn_set *s, struct conn_piece *p)
 	mem_free(p);
 }
 
+static void output_changed(struct conn *c, ptrdiff_t bytes)
+{
+	c->output_bytes += bytes;
+	c->set->output_bytes += bytes;
+}
+
 static void conn_free(struct conn *c)
 {
 	struct conn_set *s = c->set;
@@ -57,6 +63,7 @@ static void conn_free(struct conn *c)
 	fd_close(&c->fd);
 	list_for_each_safe(it, &c->output)
 		piece_free(s, list_entry(it, struct conn_piece, node));
+	s->output_bytes -= c->output_bytes;
 	buf_release(&c->kept);
 	list_remove(&c->node);
 	s->count--;
@@ -172,7 +179,7 @@ void conn_write(struct conn *c, const void *data, size_t n)
 		conn_end(c);
 		return;
 	}
-	c->output_bytes += n;
+	output_changed(c, (ptrdiff_t)n);
 	conn_schedule(c);
 }
 
@@ -189,21 +196,28 @@ void conn_write_buf(struct conn *c, struct buf *b)
 	buf_release(&p->buf);
 	p->buf = *b;
 	*b = (struct buf)BUF_INIT(p->buf.max);
-	c->output_bytes += p->buf.len;
+	output_changed(c, (ptrdiff_t)p->buf.len);
 	conn_schedule(c);
+}
+
+bool conn_is_tight(const struct conn *c)
+{
+	return c->set->output_bytes > c->set->output_max;
 }
 
 size_t conn_room(struct conn *c)
 {
-	if (c->output_bytes < CONN_OUTPUT_HIGH_BYTES && !c->ended)
-		return CONN_OUTPUT_HIGH_BYTES - c->output_bytes;
+	size_t high = conn_is_tight(c) ? CONN_OUTPUT_TIGHT_BYTES : CONN_OUTPUT_HIGH_BYTES;
+
+	if (c->output_bytes < high && !c->ended)
+		return high - c->output_bytes;
 	c->want_room = true;
 	return 0;
 }
 
 static void output_sent(struct conn *c, size_t n)
 {
-	c->output_bytes -= n;
+	output_changed(c, -(ptrdiff_t)n);
 	c->stall_ns = 0;
 	list_for_each_safe(it, &c->output) {
 		struct conn_piece *p = list_entry(it, struct conn_piece, node);
@@ -405,7 +419,7 @@ void conn_set_init(struct conn_set *s, struct loop *l, const struct conn_handler
 {
 	*s = (struct conn_set){
 		.loop = l, .handlers = h, .ctx = ctx, .conn_bytes = conn_bytes, .max_connections = 1024,
-		.stall_ms = 30000, .scratch = mem_alloc(CONN_SCRATCH_BYTES),
+		.stall_ms = 30000, .output_max = CONN_SET_OUTPUT_BYTES, .scratch = mem_alloc(CONN_SCRATCH_BYTES),
 	};
 	list_init(&s->conns);
 }

@@ -11,7 +11,8 @@
  *
  * Output is queued without ever blocking and written at the end of the turn, all answers of a turn in one
  * writev(2). The queue has no hard cap: a protocol starts nothing large unless conn_room() says there is
- * room, and goes on in room().
+ * room, and goes on in room(). When many clients read slowly at once the set is tight: each has room for
+ * less, and conn_is_tight() asks protocols to give up what they can read again.
  *
  * A connection is freed at the end of the turn in which it ended, so whoever is further up the stack may
  * touch it until then.
@@ -31,6 +32,8 @@ enum {
 	CONN_KEEP_BYTES = 256 << 10,      /* unused input kept for one connection, at most */
 	CONN_OUTPUT_HIGH_BYTES = 1 << 20, /* no room above */
 	CONN_OUTPUT_LOW_BYTES = 256 << 10,/* room() is called when output falls to this again */
+	CONN_OUTPUT_TIGHT_BYTES = 64 << 10, /* no room above, while the set is tight */
+	CONN_SET_OUTPUT_BYTES = 256 << 20,/* queued in all connections of a set; above, it is tight */
 	CONN_LISTENERS_MAX = 8,
 	/* connections above the limit that are being told so; more are closed at once */
 	CONN_REFUSED_MAX = 64,
@@ -73,6 +76,7 @@ struct conn_set {
 	void *ctx;
 	size_t conn_bytes;               /* size of the protocol's struct, whose first member is struct conn */
 	uint32_t max_connections, count;
+	size_t output_bytes, output_max; /* queued in all of them; CONN_SET_OUTPUT_BYTES */
 	int64_t stall_ms;                /* a connection whose output does not move for so long is cut */
 	struct list conns;
 	char *scratch;
@@ -96,6 +100,7 @@ void conn_write(struct conn *c, const void *p, size_t n);
 void conn_write_buf(struct conn *c, struct buf *b);
 /* Bytes that may still be queued; when it is 0, room() will be called. */
 size_t conn_room(struct conn *c);
+bool conn_is_tight(const struct conn *c);
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c); /* input() is called with what is kept, at the end of this turn */
 void conn_deadline(struct conn *c, int64_t after_ms); /* 0: none. One a connection; cheap to move */

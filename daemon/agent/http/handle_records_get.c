@@ -233,8 +233,11 @@ static bool getting_step(struct getting *g)
 {
 	struct err e = ERR_INIT;
 
-	if (g->r->streaming && !http_stream_room(g->r))
+	if (g->r->streaming && !http_stream_room(g->r)) {
+		if (conn_is_tight(&g->r->conn->conn))
+			reader_release(&g->reader); /* it will be fetched again when its turn has come */
 		return false;
+	}
 	if (getting_is_full(g)) {
 		getting_finish(g);
 		return false;
