@@ -18,6 +18,7 @@ enum {
 	RETRY_MS = 20,                /* after the log said "not now" */
 	RETRY_FOR_MS = 10000,
 	LINE_SLACK_BYTES = 4096,      /* of an NDJSON line, for what is not key, value or header */
+	PARTIAL_KEPT_BYTES = 64 << 10, /* of its memory, for the next one */
 	LINE_EXPANSION = 6,           /* \u0001: a byte of a record takes at most six in JSON */
 };
 enum shape { SHAPE_NDJSON, SHAPE_TEXT, SHAPE_BATCH };
@@ -156,9 +157,33 @@ static size_t item_content(const struct posting *p, size_t size) /* without the 
 	return p->shape == SHAPE_BATCH ? size : size - 1;
 }
 
-/* Adds to the front that is there already until the item is whole. Returns bytes used. */
-static size_t fill_partial(struct posting *p, const char *s, size_t n)
+/* A line may be as long as the topic's largest record, so those of all connections are counted together. */
+static void add_partial(struct http_request *r, const char *s, size_t n)
 {
+	struct posting *p = r->state;
+
+	if (http_body_reserve(r, n, &p->failure) < 0)
+		p->over = true;
+	else
+		buf_add(&p->partial, s, n);
+}
+
+static void drop_partial(struct http_request *r)
+{
+	struct posting *p = r->state;
+
+	http_body_unreserve(r);
+	p->partial_whole = false;
+	if (p->partial.alloc > PARTIAL_KEPT_BYTES)
+		buf_release(&p->partial);
+	else
+		buf_reset(&p->partial);
+}
+
+/* Adds to the front that is there already until the item is whole. Returns bytes used. */
+static size_t fill_partial(struct http_request *r, const char *s, size_t n)
+{
+	struct posting *p = r->state;
 	size_t before = p->partial.len, want;
 	const char *newline;
 	int64_t size;
@@ -176,7 +201,9 @@ static size_t fill_partial(struct posting *p, const char *s, size_t n)
 		too_large(p);
 		return n;
 	}
-	buf_add(&p->partial, s, want);
+	add_partial(r, s, want);
+	if (p->over)
+		return n;
 	size = item_size(p, p->partial.data, p->partial.len, before);
 	p->partial_whole = size > 0;
 	return want;
@@ -189,8 +216,7 @@ static int take_partial(struct http_request *r)
 
 	if (result == 1)
 		return 1;
-	buf_reset(&p->partial);
-	p->partial_whole = false;
+	drop_partial(r);
 	return result;
 }
 
@@ -205,7 +231,7 @@ static size_t take_items(struct http_request *r, char *s, size_t n)
 
 		if (p->partial.len) {
 			if (!p->partial_whole)
-				done += fill_partial(p, s + done, n - done);
+				done += fill_partial(r, s + done, n - done);
 			if (p->partial_whole && take_partial(r) == 1)
 				return done;
 			continue;
@@ -214,7 +240,7 @@ static size_t take_items(struct http_request *r, char *s, size_t n)
 		if (size < 0)
 			break;
 		if (!size) {
-			buf_add(&p->partial, s + done, n - done);
+			add_partial(r, s + done, n - done);
 			return n;
 		}
 		if (posting_take(r, s + done, item_content(p, size)) == 1)

@@ -121,6 +121,9 @@ void http_stream_end(struct http_request *r, const char *trailer);
 void http_stream_abort(struct http_request *r, const struct err *e);
 
 /* ---- back-pressure of body streams ---- */
+/* Count n bytes of a body that are kept in memory against the limit for all; ERR_BACK_PRESSURE. */
+int http_body_reserve(struct http_request *r, size_t n, struct err *e);
+void http_body_unreserve(struct http_request *r); /* all of the request's; by itself when it is over */
 void http_body_block(struct http_request *r);  /* no more of the body for now */
 void http_body_resume(struct http_request *r);
 /* Bytes that were appended and are not acknowledged yet, for the connection; true: too many, stop. */

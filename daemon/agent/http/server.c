@@ -30,11 +30,28 @@ static struct http_request *request_new(struct http_conn *c)
 	return r;
 }
 
+int http_body_reserve(struct http_request *r, size_t n, struct err *e)
+{
+	struct http_server *s = r->server;
+	size_t limit = s->large_body_max > HTTP_BODY_MEMORY_MAX ? s->large_body_max : HTTP_BODY_MEMORY_MAX;
+
+	if (s->body_bytes + n > limit)
+		return err_set(e, ERR_BACK_PRESSURE, "%zu MiB of request bodies are in memory already", limit >> 20);
+	s->body_bytes += n;
+	r->reserved += n;
+	return 0;
+}
+
+void http_body_unreserve(struct http_request *r)
+{
+	r->server->body_bytes -= r->reserved;
+	r->reserved = 0;
+}
+
 static void request_drop_body(struct http_request *r)
 {
 	buf_release(&r->collected);
-	r->server->body_bytes -= r->reserved;
-	r->reserved = 0;
+	http_body_unreserve(r);
 }
 
 static void request_free(struct http_request *r)
@@ -138,20 +155,14 @@ static void request_reject(struct http_conn *c, const struct err *e)
 
 static void request_collect(struct http_request *r, const char *p, size_t n)
 {
-	struct http_server *s = r->server;
-	size_t limit = s->large_body_max > HTTP_BODY_MEMORY_MAX ? s->large_body_max : HTTP_BODY_MEMORY_MAX;
 	struct err e = ERR_INIT;
 
 	if (r->route->body == HTTP_BODY_NONE)
 		return;
-	if (s->body_bytes + n > limit) {
-		err_set(&e, ERR_BACK_PRESSURE, "%zu MiB of request bodies are in memory already", limit >> 20);
-	} else if (buf_add(&r->collected, p, n) < 0) {
+	if (!http_body_reserve(r, n, &e)) {
+		if (!buf_add(&r->collected, p, n))
+			return;
 		err_set(&e, ERR_TOO_LARGE, "the body is larger than the limit of %zu bytes", r->collected_cap);
-	} else {
-		s->body_bytes += n;
-		r->reserved += n;
-		return;
 	}
 	request_drop_body(r);
 	http_answer_err(r, &e);
