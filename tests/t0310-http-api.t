@@ -395,4 +395,34 @@ ok "the long poll was answered" jq -e '.records == [] and .next_offset == 6' "$T
 wait "$stream"
 is $? 0 "the event stream was ended in order"
 
+# ---- limits ----
+cat >"$TMP/limits.conf" <<END
+http.max_connections = 1000
+END
+(
+	ulimit -n 400
+	exec "$SHD" -f "$TMP/limits.conf" -D "$DATA" -O http.listen=127.0.0.1:0 -O kafka.listen=127.0.0.1:0 >>"$SHD_LOG" 2>&1 </dev/null
+) &
+SHD_PID=$!
+rm -f "$DATA/run/ready"
+wait_for '[ -e "$DATA/run/ready" ]' 30
+PORT=$(sed 's/.*://' "$DATA/run/http.port")
+URL=http://127.0.0.1:$PORT
+like "$(cat "$SHD_LOG")" 'http.max_connections=1000: 80 it is' "clients cannot take the descriptors that the log needs"
+echo 'http.max_connections = 16' >"$TMP/limits.conf"
+kill -HUP "$SHD_PID"
+wait_for 'grep -q "reloaded.*http.max_connections" "$SHD_LOG"' 10
+printf 'GET /live HTTP/1.1\r\nHost: a\r\n\r\n' >"$TMP/hold"
+holders=
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17; do
+	"$top_builddir/tests/helper/raw-http" -t 20000 "$PORT" <"$TMP/hold" >/dev/null &
+	holders="$holders $!"
+done
+wait_for 'get /live; [ "$(api_status)" = 503 ]' 15
+ok "SIGHUP brings a new limit of connections; above it 503" test "$(api_status)" = 503
+# shellcheck disable=SC2086 # a list
+kill $holders 2>/dev/null # the one that was refused is gone already
+wait_for 'get /live; [ "$(api_status)" = 200 ]' 15
+ok "until some are gone" stop_shd
+
 done_testing

@@ -19,6 +19,7 @@ enum {
 	WRITE_PIECES = 16,             /* in one writev(2) */
 	ACCEPT_PER_TURN = 64,
 	ACCEPT_PAUSE_MS = 250,         /* out of descriptors */
+	WARN_EVERY_MS = 10000,
 	LISTEN_BACKLOG = 1024,
 };
 
@@ -465,11 +466,17 @@ static void accept_start(void *ctx)
 
 static void accept_failed(struct conn_listener *l)
 {
+	struct conn_set *s = l->set;
+	int64_t now = loop_now_ns(s->loop);
+
 	if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
 		return;
-	log_warn("cannot accept a connection: %m; trying again in %d ms", ACCEPT_PAUSE_MS);
-	loop_unwatch(l->set->loop, &l->watch);
-	loop_timer_set(l->set->loop, &l->pause, ACCEPT_PAUSE_MS, accept_start, l);
+	if (!s->warned_ns || now - s->warned_ns > WARN_EVERY_MS * INT64_C(1000000)) {
+		log_warn("cannot accept a connection: %m; tried again every %d ms", ACCEPT_PAUSE_MS);
+		s->warned_ns = now;
+	}
+	loop_unwatch(s->loop, &l->watch);
+	loop_timer_set(s->loop, &l->pause, ACCEPT_PAUSE_MS, accept_start, l);
 }
 
 static void accept_one(struct conn_set *s, int fd)

@@ -84,6 +84,7 @@ struct conn_set {
 	struct conn_listener { struct conn_set *set; struct watch watch; struct timer pause; int fd; } listeners[CONN_LISTENERS_MAX];
 	int listener_count;
 	uint64_t accepted, refused, stalled;
+	int64_t warned_ns;               /* of descriptors that ran out */
 };
 
 void conn_set_init(struct conn_set *s, struct loop *l, const struct conn_handlers *h, void *ctx,

@@ -9,6 +9,7 @@
 #include "daemon/agent/http/server.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 #include "libsh/base/clock.h"
 #include "libsh/base/log.h"
 #include "libsh/run/settings.h"
@@ -501,6 +502,24 @@ static const struct conn_handlers server_handlers = {
 
 /* ---- the server ---- */
 
+/* Clients must not take the descriptors that the log needs. */
+static uint32_t connections_allowed(int64_t wanted)
+{
+	struct rlimit limit;
+	int64_t most;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT32_MAX)
+		return (uint32_t)wanted;
+	most = (int64_t)limit.rlim_cur - HTTP_DESCRIPTORS_KEPT - CONN_REFUSED_MAX;
+	if (most < HTTP_CONNECTIONS_MIN)
+		most = HTTP_CONNECTIONS_MIN;
+	if (wanted <= most)
+		return (uint32_t)wanted;
+	log_warn("http.max_connections=%lld: %lld it is, as only %lld files may be open; raise that limit (ulimit -n)",
+		(long long)wanted, (long long)most, (long long)limit.rlim_cur);
+	return (uint32_t)most;
+}
+
 static void server_read_settings(struct http_server *s)
 {
 	const struct settings *settings = s->self->settings;
@@ -512,7 +531,7 @@ static void server_read_settings(struct http_server *s)
 			.drain = HTTP_DRAIN_TIMEOUT_MS,
 	};
 	s->set.stall_ms = s->timeouts.body;
-	s->set.max_connections = (uint32_t)settings_number(settings, "http.max_connections");
+	s->set.max_connections = connections_allowed(settings_number(settings, "http.max_connections"));
 	s->large_body_max = (size_t)settings_number(settings, "http.max_body_bytes");
 }
 

@@ -18,6 +18,8 @@ enum {
 	HTTP_ACK_TIMEOUT_MS = 60000,         /* for the level of durability asked for */
 	HTTP_DRAIN_TIMEOUT_MS = 10000,
 	HTTP_WAIT_MAX_MS = 60000,            /* longest long poll */
+	HTTP_DESCRIPTORS_KEPT = 256,         /* of those the process may open, for the log and the other roles */
+	HTTP_CONNECTIONS_MIN = 16,           /* whatever is left */
 };
 
 struct http_timeouts { /* ms; the first three are settings */
