@@ -443,6 +443,9 @@ static void write_fish(struct buf *b, const struct forms *f)
 		fish_quoted(b, summaries[i]);
 		buf_addc(b, '\n');
 	}
+	buf_adds(b, "complete -c streamctl -n 'not __fish_seen_subcommand_from $__streamctl_commands' -a help"
+		    " -d 'Open the manual of a command'\n"
+		    "complete -c streamctl -n '__fish_seen_subcommand_from help' -a \"$__streamctl_commands\"\n");
 	fish_options(b, &f->global, "");
 	for (int i = 0; i < f->count; i++) {
 		if (first_of_family(f, i)) {

@@ -10,5 +10,5 @@ directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
 mkfifo "$directory/pipe"
 streamctl produce "$1" <"$directory/pipe" >&2 &
-tee "$directory/pipe"
+tee -p "$directory/pipe" # -p: what passes through goes on when the copy fails
 wait $!
