@@ -25,6 +25,9 @@ SHELL_TESTS = \
 	tests/t0010-layers.t \
 	tests/t0011-exported-names.t \
 	tests/t0300-offline.t \
+	tests/t0400-s3.t \
+	tests/t0410-s3-outage.t \
+	tests/t0420-s3-script.t \
 	tests/t0500-crash.t \
 	tests/t0501-power-loss.t \
 	tests/t0505-torn-tail.t \

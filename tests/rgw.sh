@@ -70,6 +70,7 @@ rgw_configure() {
 		mon data avail crit = 1
 		rgw frontends = beast endpoint=127.0.0.1:$RGW_PORT tcp_nodelay=1
 		rgw dns name = localhost
+		rgw max listing results = 50
 		rgw thread pool size = 16
 		rgw enable usage log = false
 		rgw gc obj min wait = 5

@@ -92,8 +92,11 @@ int object_put_verified(struct object_store *s, const char *name, int fd, uint64
 		err_clear(&put);
 		if (s->driver->put(s, name, fd, bytes, &put) == 0)
 			return 0;
-		if (put.code != ERR_OUTCOME_UNKNOWN && put.code != ERR_EXISTS)
-			return err_set(e, put.code, "%s", put.text);
+		if (put.code != ERR_OUTCOME_UNKNOWN && put.code != ERR_EXISTS) {
+			if (e)
+				*e = put;
+			return -1;
+		}
 		err_clear(&check);
 		same = same_content(s, name, fd, bytes, &check);
 		if (same > 0)

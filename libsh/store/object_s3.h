@@ -68,7 +68,7 @@ struct object_s3_answer {
 };
 void object_s3_answer_release(struct object_s3_answer *a);
 /*
- * Signs and sends it, again after failures that pass, for about twice the timeout. 0 for an answer 2xx. -1: the errors of object.h; what
+ * Signs and sends it, again after failures that pass, until the timeout is over; so a service that hangs costs one timeout. 0 for an answer 2xx. -1: the errors of object.h; what
  * S3 refuses for reasons of the operator (keys, permissions, no bucket) is ERR_UNAVAILABLE with a hint. The answer is filled
  * in both cases and the caller's to release.
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Listing: objects page by page, and uploads that never ended. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "libsh/base/clock.h"
@@ -18,7 +19,7 @@ struct page {
 	char key[S3_KEY_MAX * 3 + 1], upload_id[TOKEN_BYTES];
 	uint64_t bytes;
 	int64_t time_ms;
-	bool have_bytes, escaped, truncated;
+	bool have_bytes, truncated;
 	char next[TOKEN_BYTES], next_upload[TOKEN_BYTES];
 	int64_t older_than_ms; /* uploads */
 	struct err *e;
@@ -34,18 +35,25 @@ static int copy_text(char *out, size_t out_bytes, const char *text, struct err *
 	return 0;
 }
 
-/* The key as it is, below our prefix; NULL when it is not a name of ours. */
+/* What of the key is below our prefix; NULL when it is not a name of ours. */
 static const char *own_name(struct page *p)
 {
 	size_t n = strlen(p->s->prefix);
 
-	if (strchr(p->key, '%')) {
-		if (p->escaped)
-			return NULL; /* our names need no escapes */
-	}
 	if (strncmp(p->key, p->s->prefix, n) != 0 || object_name_check(p->key + n, NULL) < 0)
 		return NULL;
 	return p->key + n;
+}
+
+/* Services differ in what they escape. A key that cannot be decoded, or holds a NUL, is not ours and becomes no name. */
+static int decode_key(struct page *p, const char *text)
+{
+	struct buf key = BUF_INIT(sizeof(p->key) - 1);
+	bool good = text_url_decode(&key, text, strlen(text), true) == 0 && key.len && !memchr(key.data, 0, key.len);
+
+	snprintf(p->key, sizeof(p->key), "%s", good ? key.data : "");
+	buf_release(&key);
+	return 0;
 }
 
 static int object_end(struct page *p)
@@ -71,7 +79,7 @@ static int object_element(void *ctx, const char *path, const char *text)
 		return 0;
 	name++;
 	if (!strcmp(name, "Contents/Key"))
-		return copy_text(p->key, sizeof(p->key), text, p->e);
+		return decode_key(p, text);
 	if (!strcmp(name, "Contents/Size")) {
 		char *end;
 
@@ -116,7 +124,6 @@ int object_s3_list(struct object_store *store, const char *prefix, int (*each)(v
 	p->each = each;
 	p->ctx = ctx;
 	p->e = e;
-	p->escaped = true;
 	for (int pages = 0; result == 0; pages++) {
 		/* Escaped, since a key of somebody else may hold what XML cannot. */
 		struct object_s3_call call = {

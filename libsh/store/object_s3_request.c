@@ -425,7 +425,7 @@ static int64_t pause_ms(int tries, int64_t retry_after_ms)
 
 int object_s3_do(struct object_s3 *s, const struct object_s3_call *call, struct object_s3_answer *a, struct err *e)
 {
-	int64_t deadline = clock_mono_ms() + 2 * s->timeout_ms;
+	int64_t deadline = clock_mono_ms() + s->timeout_ms;
 	char hash[SIGV4_HASH_BYTES];
 
 	answer_init(a);

@@ -52,3 +52,5 @@ tests_helper_raw_http_LDADD =
 check_PROGRAMS += tests/helper/object-tool
 tests_helper_object_tool_SOURCES = tests/helper/object_tool.c
 tests_helper_object_tool_LDADD = libsh/libshstore.a $(S3_LIBS)
+check_PROGRAMS += tests/helper/memory-find
+tests_helper_memory_find_SOURCES = tests/helper/memory_find.c

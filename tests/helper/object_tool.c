@@ -11,6 +11,7 @@
  *	object-tool URL prepare
  *	object-tool URL request METHOD KEY|- [NAME=VALUE...] [Header:value...] [<FILE]   S3 only: signed, not tried again; the answer to stdout
  *	object-tool URL bench FILE N           writes and reads N copies; MB/s
+ *	object-tool URL fill NAME FILE N       N copies, NAME-0 and so on
  *	object-tool URL race NAME FILE N       N threads put at once; prints how many won
  *
  * A failure prints the code's name and the text, and exits with 1.
@@ -149,6 +150,18 @@ static int bench(struct object_store *s, const char *path, int count, struct err
 	return result;
 }
 
+static int fill(struct object_store *s, const char *name, const char *path, int count, struct err *e)
+{
+	char full[OBJECT_NAME_MAX + 1];
+	int result = 0;
+
+	for (int i = 0; i < count && result == 0; i++) {
+		snprintf(full, sizeof(full), "%s-%d", name, i);
+		result = put(s, full, path, false, e);
+	}
+	return result;
+}
+
 struct racer {
 	pthread_t thread;
 	struct object_store *store;
@@ -211,6 +224,8 @@ static int run(struct object_store *s, const char *what, int argc, char **argv, 
 		return request(s, argv, e);
 	if (!strcmp(what, "bench") && argc == 2 && atoi(argv[1]) > 0 && atoi(argv[1]) <= COUNT_MAX)
 		return bench(s, argv[0], atoi(argv[1]), e);
+	if (!strcmp(what, "fill") && argc == 3 && atoi(argv[2]) > 0 && atoi(argv[2]) <= COUNT_MAX)
+		return fill(s, argv[0], argv[1], atoi(argv[2]), e);
 	if (!strcmp(what, "race") && argc == 3 && atoi(argv[2]) > 0 && atoi(argv[2]) <= THREADS_MAX)
 		return race(s, argv[0], argv[1], atoi(argv[2]));
 	return err_set(e, ERR_USAGE, "object-tool does not know %s so", what);
