@@ -1,0 +1,162 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The whole family on a real S3 service: produce, flush, evict, consume; and what goes on while the service is away.
+. "${top_srcdir:-$(dirname "$0")/..}/tests/lib.sh"
+. "$top_srcdir/tests/rgw.sh"
+
+missing=$(rgw_missing)
+[ -z "$missing" ] || skip_all "not installed:" $missing
+start_rgw
+store=s3://bucket/logs
+object-tool "$store" request PUT - >/dev/null
+
+start() {
+	start_shd -O "object.url=$store" -O segment.max_age=300ms -O s3.timeout=2s -O cache.max_bytes=1M "$@"
+}
+# produce TOPIC DURABILITY FILE: what goes in must say 200
+produce() {
+	api POST "/api/v1/topics/$1/records?partition=0&durability=$2" -H 'content-type: text/plain' --data-binary "@$3" >"$TMP/ack"
+	[ "$(api_status)" = 200 ]
+}
+# consume TOPIC FROM: a value a line, until the end or an error, whose status is left in $TMP/status
+consume() {
+	at=$2
+	while :; do
+		api GET "/api/v1/topics/$1/partitions/0/records?offset=$at&end=now" -H 'accept: application/x-ndjson' \
+			-D "$TMP/head" >"$TMP/page"
+		[ "$(api_status)" = 200 ] && [ -s "$TMP/page" ] || break
+		grep -v '"error"' "$TMP/page" | sed 's/.*"value":"\([^"]*\)".*/\1/'
+		last=$(sed -n 's/.*"offset":\([0-9]*\).*/\1/p' "$TMP/page" | tail -n 1)
+		[ -n "$last" ] || break
+		at=$((last + 1))
+	done
+}
+topic() {
+	api POST /api/v1/topics -H 'content-type: application/json' -d "{\"name\":\"$1\",\"partitions\":1}" >/dev/null
+}
+segments() { object-tool "$store" list segments/ | wc -l; }
+flushed() { # N: that many segments, and nothing is on its way
+	[ "$(segments)" -ge "$1" ]
+}
+
+# Does not compress, so that segments outgrow a cache of 1 MiB.
+for i in 1 2 3 4; do head -c 1500000 /dev/urandom | base64 -w 1000 >"$TMP/in$i"; done
+awk 'BEGIN { for (i = 0; i < 2000; i++) printf "line %d\n", i }' >"$TMP/lines"
+
+start
+ok 'shd serves with its segments in S3' test -e "$DATA/run/ready"
+topic t
+for i in 1 2 3 4; do
+	ok "an ack at level object, $i" produce t object "$TMP/in$i"
+done
+ok 'the segments are in the bucket' flushed 4
+consume t 0 >"$TMP/out"
+cat "$TMP"/in? >"$TMP/want"
+same "$TMP/want" "$TMP/out" 'what was written is read, most of it out of the bucket'
+ok 'the cache keeps its limit' test "$(du -sk "$DATA/cache" | cut -f1)" -le 2500
+ok 'no segment lies on local disk' sh -c '! find "$1" -name "*.seg" | grep -q .' - "$DATA"
+api GET /api/v1/status >"$TMP/status.json"
+like "$(cat "$TMP/status.json")" 's3://bucket/logs' 'the status says where data lies'
+
+# ---- the keys ----
+secret=$(printf %s "$AWS_SECRET_ACCESS_KEY" | od -An -v -tx1 | tr -d ' \n')
+holds_secret() { memory-find "$1" "$secret"; }
+if holds_secret "$(shd_pid store)"; then
+	ok 'the store has the keys' true
+	for role in agent meta janitor; do
+		fails 1 "the memory of $role does not hold them" holds_secret "$(shd_pid "$role")"
+	done
+else
+	skip 'the keys are in the store process only' 'we may not look into other processes'
+fi
+# Processes of one user may read each other's memory, unless they forbid it. Root may always, so this is tried as somebody else.
+other() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+if [ "$(id -u)" -ne 0 ]; then
+	other() { "$@"; }
+	OTHER_PID=$SHD_PID
+else
+	OTHER_PID=
+	chmod 711 "$TMP" && mkdir "$TMP/other" && chown 65534:65534 "$TMP/other"
+	if other test -x "$SHD" -a -w "$TMP/other" && other memory-find $$ "$secret"; [ $? -eq 3 ]; then
+		other "$SHD" -D "$TMP/other/data" -O http.listen=127.0.0.1:0 -O kafka.listen= -O "object.url=$store" 2>>"$TMP/other.log" &
+		OTHER_PID=$!
+		wait_for '[ -e "$TMP/other/data/run/ready" ] || ! alive "$OTHER_PID"' 30
+	fi
+fi
+other_role() { # role: its pid
+	for other_pid in $(children "$OTHER_PID"); do
+		[ "$(cat "/proc/$other_pid/comm")" != "shd-$1" ] || echo "$other_pid"
+	done
+}
+if [ -n "$OTHER_PID" ] && alive "$OTHER_PID"; then
+	other memory-find "$(other_role agent)" "$secret" >/dev/null
+	case $? in
+	1)
+		fails 3 'another process of the same user cannot read the memory of the store' other memory-find "$(other_role store)" "$secret"
+		fails 1 'nor its environment' other cat "/proc/$(other_role store)/environ"
+		fails 3 'nor the memory of the supervisor' other memory-find "$OTHER_PID" "$secret"
+		;;
+	*) skip 'the memory of the store cannot be read' 'here no process may look into another' ;;
+	esac
+else
+	skip 'the memory of the store cannot be read' 'shd cannot be run as another user here'
+fi
+if [ -n "$OTHER_PID" ] && [ "$OTHER_PID" != "$SHD_PID" ]; then
+	kill "$OTHER_PID" && wait "$OTHER_PID"
+fi
+
+# ---- offline ----
+$STREAMCTL cat -f '%v\n' "$store" >"$TMP/out" 2>"$TMP/err"
+is "$?" 0 'streamctl cat reads the bucket'
+same "$TMP/want" "$TMP/out" 'and prints what was written'
+ok 'streamctl check finds it whole' "$STREAMCTL" check "$store"
+$STREAMCTL cat -f '%v\n' --objects "$store" "$DATA" >"$TMP/out" 2>"$TMP/err"
+same "$TMP/want" "$TMP/out" 'so does cat of the data directory with its segments in the bucket'
+
+# ---- away ----
+kill -STOP "$RGW_PID"
+topic u
+ok 'while the service hangs, records are taken at level wal' produce u wal "$TMP/lines"
+consume u 0 >"$TMP/out"
+same "$TMP/lines" "$TMP/out" 'and read from the tail'
+started=$(date +%s)
+consume t 0 >"$TMP/out"
+is "$(api_status)" 503 'what is not at hand answers 503'
+like "$(tr -d '\r' <"$TMP/head")" '^[Rr]etry-[Aa]fter: [0-9]+$' 'with Retry-After'
+ok 'within a few seconds' test $(($(date +%s) - started)) -le 12
+kill -CONT "$RGW_PID"
+ok 'when it goes on, what waited is flushed' wait_for 'flushed 5' 30
+consume t 0 >"$TMP/out"
+same "$TMP/want" "$TMP/out" 'and everything is read'
+
+kill -KILL "$RGW_PID"
+{ wait "$RGW_PID"; } 2>/dev/null
+ok 'while the service is down, records are taken at level wal' produce u wal "$TMP/lines"
+consume u 2000 >"$TMP/out"
+same "$TMP/lines" "$TMP/out" 'what is at hand is read'
+ok 'the store says why it cannot flush' wait_for 'grep -q "cannot be put yet" "$SHD_LOG"' 20
+kill_shd
+start
+ok 'shd starts while the service is down' test -e "$DATA/run/ready"
+ok 'and says so' wait_for 'grep -q "cannot be used now" "$SHD_LOG"' 20
+ok 'records are taken' produce u wal "$TMP/lines"
+restart_rgw
+ok 'when it is back, what waited is flushed' wait_for 'flushed 6' 60
+consume t 0 >"$TMP/out"
+same "$TMP/want" "$TMP/out" 'nothing is lost'
+cat "$TMP/lines" "$TMP/lines" "$TMP/lines" >"$TMP/want-u"
+consume u 0 >"$TMP/out"
+same "$TMP/want-u" "$TMP/out" 'of what came meanwhile neither'
+ok 'an ack at level object' produce u object "$TMP/lines"
+ok 'stop' stop_shd
+
+start -O s3.conditional=off
+ok 'without conditional create' produce u object "$TMP/lines"
+cat "$TMP/lines" >>"$TMP/want-u"
+cat "$TMP/lines" >>"$TMP/want-u"
+consume u 0 >"$TMP/out"
+same "$TMP/want-u" "$TMP/out" 'it is the same'
+stop_shd
+$STREAMCTL check "$store" >"$TMP/out" 2>&1
+is "$?" 0 'the bucket is whole'
+done_testing

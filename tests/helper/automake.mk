@@ -54,3 +54,6 @@ tests_helper_object_tool_SOURCES = tests/helper/object_tool.c
 tests_helper_object_tool_LDADD = libsh/libshstore.a $(S3_LIBS)
 check_PROGRAMS += tests/helper/memory-find
 tests_helper_memory_find_SOURCES = tests/helper/memory_find.c
+check_PROGRAMS += tests/helper/s3-script
+tests_helper_s3_script_SOURCES = tests/helper/s3_script.c
+tests_helper_s3_script_LDADD = libsh/libshbase.a
