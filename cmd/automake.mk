@@ -9,7 +9,7 @@ pkglibexec_PROGRAMS += $(COMMANDS)
 
 cmd_streamctl_cat_SOURCES = cmd/cat.c cmd/consume_output.c cmd/consume_output.h cmd/interrupt.c cmd/interrupt.h
 cmd_streamctl_cat_LDADD = $(CMD_OFFLINE_LIBS)
-cmd_streamctl_check_SOURCES = cmd/check.c cmd/check_data.c cmd/check_data.h cmd/check_report.c cmd/check_report.h
+cmd_streamctl_check_SOURCES = cmd/check.c cmd/check_data.c cmd/check_data.h cmd/check_rebuild.c cmd/check_rebuild.h cmd/check_report.c cmd/check_report.h
 cmd_streamctl_check_LDADD = $(CMD_OFFLINE_LIBS)
 cmd_streamctl_consume_SOURCES = cmd/consume.c cmd/consume_output.c cmd/consume_output.h \
 	cmd/consume_stream.c cmd/consume_stream.h cmd/interrupt.c cmd/interrupt.h

@@ -7,13 +7,15 @@
 #include <string.h>
 
 #include "cmd/check_data.h"
+#include "cmd/check_rebuild.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/text.h"
 #include "libsh/store/offline.h"
 
 struct values {
-	const char *read_data, *objects;
+	const char *read_data, *objects, *rebuild, *to;
+	bool without_snapshot;
 };
 #define AT(member) offsetof(struct values, member)
 static const struct option options[] = {
@@ -22,6 +24,16 @@ static const struct option options[] = {
 		.more = "Without it only the index of each segment is read. With =5% every twentieth segment is read whole, others each time."},
 	{.type = OPTION_STRING, .name = "objects", .argument = "URL", .offset = AT(objects), .complete = "directory",
 		.text = "The segments of the data directory lie at URL", .more = "For a server that runs with object.url set."},
+	{.type = OPTION_STRING, .name = "rebuild", .argument = "STORE", .offset = AT(rebuild), .complete = "directory",
+		.text = "Make new metadata from the object store STORE alone",
+		.more = "STORE is a directory of objects or a URL; nothing in it is changed. The newest snapshot of the metadata that can be read "
+			"there says what topics are, the segments say what they hold. The report says how old the snapshot is, what was "
+			"taken, and what was left out and why. See streamhouse-recovery(7) for what to do with the result."},
+	{.type = OPTION_STRING, .name = "to", .argument = "META", .offset = AT(to), .complete = "file",
+		.text = "With --rebuild: the new database, which must not exist"},
+	{.type = OPTION_FLAG, .name = "without-snapshot", .offset = AT(without_snapshot),
+		.text = "With --rebuild: go on when no snapshot can be read",
+		.more = "Configs of topics are lost then, and topics that were deleted may come back."},
 	{.type = OPTION_END},
 };
 
@@ -179,6 +191,16 @@ static int check_store(struct check_report *r, const char *store, const struct v
 	}
 }
 
+static int check_usage(const struct command_run *r, struct err *e)
+{
+	const struct values *v = r->values;
+
+	if (v->rebuild ? v->to && !r->argc && !v->read_data && !v->objects : !v->to && !v->without_snapshot)
+		return 0;
+	err_set(e, ERR_USAGE, "--rebuild STORE goes with --to META, and with nothing else to check");
+	return -1;
+}
+
 static int run(struct command_run *r)
 {
 	const struct values *v = r->values;
@@ -188,12 +210,15 @@ static int run(struct command_run *r)
 	char *store;
 	int rc;
 
-	if (parse_sample(v->read_data, &sample, &e))
+	if (check_usage(r, &e) || parse_sample(v->read_data, &sample, &e))
 		return command_fail(r, &e);
 	check_report_init(&report, r);
 	store = r->argc ? mem_strdup(r->argv[0]) : offline_default_store();
-	rc = check_store(&report, store, v, &sample, &e);
-	if (rc && e.code == ERR_CORRUPT) { /* so damaged that nothing more can be said */
+	if (v->rebuild)
+		rc = check_rebuild(&report, v->rebuild, v->to, v->without_snapshot, &e);
+	else
+		rc = check_store(&report, store, v, &sample, &e);
+	if (rc && e.code == ERR_CORRUPT && !v->rebuild) { /* so damaged that nothing more can be said */
 		check_report_damage(&report, store, "%s", e.text);
 		rc = 0;
 	}

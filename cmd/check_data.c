@@ -141,8 +141,9 @@ static int on_object(void *ctx, const struct meta_object *o, const struct segmen
 static int on_listed(void *ctx, const struct object_info *info)
 {
 	struct check *c = ctx;
+	uint64_t incarnation, number;
 
-	if (!map_gets(&c->names, info->name))
+	if (!map_gets(&c->names, info->name) && !snapshot_name_parse(info->name, &incarnation, &number))
 		check_report_note(c->report, info->name, "%llu bytes that the metadata does not count as live: not committed yet, to be "
 			"removed, or an orphan", (unsigned long long)info->bytes);
 	return 0;

@@ -44,7 +44,14 @@ const char *role_name(enum role r); /* "agent" */
 	M(RETAIN,          JANITOR,    META,    retain,          retained,         true)  \
 	M(GARBAGE_LIST,    JANITOR,    META,    garbage_list,    garbage_names,    true)  \
 	M(GARBAGE_DONE,    JANITOR,    META,    garbage_done,    empty,            true)  \
-	M(OBJECT_REMOVE,   JANITOR,    STORE,   object_remove,   empty,            true)
+	M(OBJECT_REMOVE,   JANITOR,    STORE,   object_remove,   empty,            true)  \
+	M(OBJECT_LIST,     JANITOR,    STORE,   object_list,     object_listed,    true)  \
+	M(OBJECTS_UNKNOWN, JANITOR,    META,    objects_unknown, objects_judged,   true)  \
+	/* snapshots of the metadata */                                                  \
+	M(SNAPSHOT_WANTED, META,       JANITOR, empty,           empty,            true)  \
+	M(SNAPSHOT_TAKE,   JANITOR,    META,    empty,           snapshot_taken,   true)  \
+	M(OBJECT_PUT,      JANITOR,    STORE,   object_put,      empty,            true)  \
+	M(SNAPSHOT_STORED, JANITOR,    META,    snapshot_stored, empty,            true)
 
 enum message_type {
 	MESSAGE_NONE,
@@ -123,6 +130,20 @@ bool message_allowed(int type, enum role from, enum role to);
 #define NAME_ROW_FIELDS(F, S) F(S, STR, name)
 #define GARBAGE_DONE_FIELDS(F, S) F(S, STR, name)
 #define OBJECT_REMOVE_FIELDS(F, S) F(S, STR, name)
+#define OBJECT_LIST_FIELDS(F, S) F(S, STR, prefix)
+/* One descriptor: `bytes` of rows of listed_row, as sealed memory. more 1: not all had room. */
+#define OBJECT_LISTED_FIELDS(F, S) F(S, U64, count) F(S, U64, bytes) F(S, U8, more)
+#define LISTED_ROW_FIELDS(F, S) F(S, STR, name) F(S, U64, bytes) F(S, I64, modified_ms)
+/* names: rows of name_row. unknown: those segments of which the metadata knows nothing. ahead: the first name that only a newer
+ * metadata than this can have given; not empty: nothing may be deleted. */
+#define OBJECTS_UNKNOWN_FIELDS(F, S) F(S, BYTES, names)
+#define OBJECTS_JUDGED_FIELDS(F, S) F(S, BYTES, unknown) F(S, STR, ahead)
+/* One descriptor: `bytes` of it, the snapshot. name empty: nothing has changed, there is no descriptor. */
+#define SNAPSHOT_TAKEN_FIELDS(F, S) F(S, STR, name) F(S, U64, bytes)
+/* One descriptor. A name that holds these bytes already is success. */
+#define OBJECT_PUT_FIELDS(F, S) F(S, STR, name) F(S, U64, bytes)
+/* failed 1: it could not be stored. */
+#define SNAPSHOT_STORED_FIELDS(F, S) F(S, STR, name) F(S, U8, failed)
 
 #define MESSAGE_BODIES(B) B(empty, EMPTY_FIELDS) B(configure, CONFIGURE_FIELDS) B(wire, WIRE_FIELDS) B(listen, LISTEN_FIELDS) \
 	B(session_open, SESSION_OPEN_FIELDS) B(session_opened, SESSION_OPENED_FIELDS) B(session_renew, SESSION_RENEW_FIELDS) \
@@ -135,7 +156,10 @@ bool message_allowed(int type, enum role from, enum role to);
 	B(segment_committed, SEGMENT_COMMITTED_FIELDS) B(run_find, RUN_FIND_FIELDS) B(run_found, RUN_FOUND_FIELDS) \
 	B(object_read, OBJECT_READ_FIELDS) B(object_data, OBJECT_DATA_FIELDS) B(store_status, STORE_STATUS_FIELDS) \
 	B(retain, RETAIN_FIELDS) B(retained, RETAINED_FIELDS) B(garbage_list, GARBAGE_LIST_FIELDS) B(garbage_names, GARBAGE_NAMES_FIELDS) B(name_row, NAME_ROW_FIELDS) \
-	B(garbage_done, GARBAGE_DONE_FIELDS) B(object_remove, OBJECT_REMOVE_FIELDS)
+	B(garbage_done, GARBAGE_DONE_FIELDS) B(object_remove, OBJECT_REMOVE_FIELDS) \
+	B(object_list, OBJECT_LIST_FIELDS) B(object_listed, OBJECT_LISTED_FIELDS) B(listed_row, LISTED_ROW_FIELDS) \
+	B(objects_unknown, OBJECTS_UNKNOWN_FIELDS) B(objects_judged, OBJECTS_JUDGED_FIELDS) B(snapshot_taken, SNAPSHOT_TAKEN_FIELDS) \
+	B(object_put, OBJECT_PUT_FIELDS) B(snapshot_stored, SNAPSHOT_STORED_FIELDS)
 
 /* struct msg_wire, msg_wire_fields[] and so on. */
 #define B(name, FIELDS) PACK_STRUCT(msg_##name, FIELDS)

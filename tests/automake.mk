@@ -18,6 +18,7 @@ SHELL_TESTS = \
 	tests/t0310-http-api.t \
 	tests/t0200-meta.t \
 	tests/t0410-retention.t \
+	tests/t0420-rebuild.t \
 	tests/t0300-store.t \
 	tests/t0100-shd.t \
 	tests/t0101-family.t \

@@ -9,15 +9,15 @@
  * round, with pauses that double; a round ends at once when a peer is away.
  */
 #include <string.h>
-#include "daemon/role.h"
+#include "daemon/janitor/janitor.h"
+#include "libsh/base/disk.h"
 #include "libsh/base/log.h"
 
 enum {
-	NAMES_MAX = 1000, /* of one round */
-	CALL_TIMEOUT_MS = 60000,
 	RETAIN_STEPS_MAX = 64, /* of one round */
 	SOON_MS = 1000, /* next round when there is more to do */
 	PAUSE_MAX_MS = 3600000,
+	LIST_BYTES_MAX = 64 << 20,
 };
 
 struct janitor {
@@ -202,10 +202,38 @@ static void round_begin(void *ctx)
 	retain(j);
 }
 
+int janitor_read_listed(const struct msg_object_listed *m, struct chan_message *message, struct arena *a, struct bytes *rows,
+	struct err *e)
+{
+	uint8_t *p;
+
+	if (message->fd_count < 1 || m->bytes > LIST_BYTES_MAX)
+		return err_set(e, ERR_INTERNAL, "the store sent no list, or one of %llu bytes", (unsigned long long)m->bytes);
+	p = arena_alloc(a, m->bytes + 1);
+	*rows = (struct bytes){p, m->bytes};
+	return disk_pread(message->fds[0], p, m->bytes, 0, e);
+}
+
+static void janitor_request(struct role_self *self, struct role_request *r)
+{
+	struct err e = ERR_INIT;
+
+	(void)self;
+	if (r->type != MSG_SNAPSHOT_WANTED) {
+		err_set(&e, ERR_INTERNAL, "the janitor does not take message %d", r->type);
+		role_answer_error(r->reply, &e);
+		return;
+	}
+	role_answer(r->reply, &(struct msg_empty){0}, NULL, 0);
+	snapshots_wanted();
+}
+
 static void janitor_start(struct role_self *self)
 {
 	janitor.self = self;
 	loop_timer_set(self->loop, &janitor.timer, interval_ms(&janitor), round_begin, &janitor);
+	orphans_start(self);
+	snapshots_start(self);
 	role_ready(self);
 }
 
@@ -218,7 +246,10 @@ static void janitor_reload(struct role_self *self)
 static void janitor_drain(struct role_self *self)
 {
 	loop_timer_cancel(self->loop, &janitor.timer);
-	peer_cancel(janitor.call);
+	if (janitor.call)
+		peer_cancel(janitor.call);
+	orphans_drain();
+	snapshots_drain();
 	role_drained(self);
 }
 
@@ -227,6 +258,7 @@ int main(int argc, char **argv)
 	static const struct role_program program = {
 		.role = ROLE_JANITOR,
 		.start = janitor_start,
+		.request = janitor_request,
 		.reload = janitor_reload,
 		.drain = janitor_drain,
 	};

@@ -199,15 +199,6 @@ static int handle_meta_status(struct meta_role *r, const void *body, void *reply
 
 /* ---- segments ---- */
 
-/* Random first, to spread names over an object store's partitions; the incarnation tells whose it is. */
-static const char *name_object(struct arena *a, const struct uuid *id, uint64_t incarnation)
-{
-	char text[UUID_TEXT_BYTES];
-
-	return arena_printf(a, "segments/%02x/%016llx-%s.seg", id->b[15], (unsigned long long)incarnation,
-		uuid_format(id, text));
-}
-
 static int handle_segment_intent(struct meta_role *r, const void *body, void *reply, struct err *e)
 {
 	const struct msg_segment_intent *m = body;
@@ -216,7 +207,7 @@ static int handle_segment_intent(struct meta_role *r, const void *body, void *re
 
 	if (r->meta->driver->session_renew(r->meta, m->session, &s, e) < 0)
 		return -1;
-	out->object = name_object(&r->turn.arena, &m->object, s.incarnation);
+	out->object = meta_object_name(&r->turn.arena, &m->object, s.incarnation);
 	out->incarnation = s.incarnation;
 	return r->meta->driver->intent(
 		r->meta, m->session, &m->object, out->object, &out->number, &out->newest_committed, e);
@@ -341,20 +332,23 @@ static int handle_garbage_done(struct meta_role *r, const void *body, void *repl
 const struct handler *handlers_find(int type)
 {
 	static const struct handler handlers[MESSAGE_COUNT] = {
-		[MSG_SESSION_OPEN] = {handle_session_open, sizeof(struct msg_session_opened), true},
-		[MSG_SESSION_RENEW] = {handle_session_renew, sizeof(struct msg_session_renewed), false},
-		[MSG_SESSION_CLOSE] = {handle_session_close, sizeof(struct msg_empty), true},
-		[MSG_TOPIC_CREATE] = {handle_topic_create, sizeof(struct msg_topic_created), true},
-		[MSG_TOPIC_ALTER] = {handle_topic_alter, sizeof(struct msg_empty), true},
-		[MSG_TOPIC_DELETE] = {handle_topic_delete, sizeof(struct msg_empty), true},
-		[MSG_PRODUCER_IDS] = {handle_producer_ids, sizeof(struct msg_producer_ids_given), true},
-		[MSG_META_STATUS] = {handle_meta_status, sizeof(struct msg_meta_status), false},
-		[MSG_SEGMENT_INTENT] = {handle_segment_intent, sizeof(struct msg_segment_intended), true},
-		[MSG_SEGMENT_COMMIT] = {handle_segment_commit, sizeof(struct msg_segment_committed), true},
-		[MSG_RUN_FIND] = {handle_run_find, sizeof(struct msg_run_found), false},
-		[MSG_RETAIN] = {handle_retain, sizeof(struct msg_retained), true},
-		[MSG_GARBAGE_LIST] = {handle_garbage_list, sizeof(struct msg_garbage_names), true},
-		[MSG_GARBAGE_DONE] = {handle_garbage_done, sizeof(struct msg_empty), true},
+		[MSG_SESSION_OPEN] = {handle_session_open, sizeof(struct msg_session_opened), true, false},
+		[MSG_SESSION_RENEW] = {handle_session_renew, sizeof(struct msg_session_renewed), false, false},
+		[MSG_SESSION_CLOSE] = {handle_session_close, sizeof(struct msg_empty), true, false},
+		[MSG_TOPIC_CREATE] = {handle_topic_create, sizeof(struct msg_topic_created), true, false},
+		[MSG_TOPIC_ALTER] = {handle_topic_alter, sizeof(struct msg_empty), true, false},
+		[MSG_TOPIC_DELETE] = {handle_topic_delete, sizeof(struct msg_empty), true, true},
+		[MSG_PRODUCER_IDS] = {handle_producer_ids, sizeof(struct msg_producer_ids_given), true, false},
+		[MSG_META_STATUS] = {handle_meta_status, sizeof(struct msg_meta_status), false, false},
+		[MSG_SEGMENT_INTENT] = {handle_segment_intent, sizeof(struct msg_segment_intended), true, false},
+		[MSG_SEGMENT_COMMIT] = {handle_segment_commit, sizeof(struct msg_segment_committed), true, false},
+		[MSG_RUN_FIND] = {handle_run_find, sizeof(struct msg_run_found), false, false},
+		[MSG_RETAIN] = {handle_retain, sizeof(struct msg_retained), true, false},
+		[MSG_GARBAGE_LIST] = {handle_garbage_list, sizeof(struct msg_garbage_names), true, false},
+		[MSG_OBJECTS_UNKNOWN] = {snapshot_handle_unknown, sizeof(struct msg_objects_judged), false, false},
+		[MSG_SNAPSHOT_TAKE] = {snapshot_handle_take, sizeof(struct msg_snapshot_taken), true, false},
+		[MSG_SNAPSHOT_STORED] = {snapshot_handle_stored, sizeof(struct msg_empty), false, false},
+		[MSG_GARBAGE_DONE] = {handle_garbage_done, sizeof(struct msg_empty), true, false},
 	};
 
 	return type > 0 && type < MESSAGE_COUNT && handlers[type].run ? &handlers[type] : NULL;

@@ -16,6 +16,7 @@ static void meta_start(struct role_self *self)
 	struct err e = ERR_INIT;
 
 	role.self = self;
+	snapshot_init(&role);
 	role.url = role_full_url(self, url, "sqlite:", "meta/meta.db");
 	if (meta_open(url, self->data_dir, false, &role.meta, &e) < 0)
 		fatalx("cannot open the metadata %s: %s%s%s", url, e.text, *e.hint ? "; " : "", e.hint);
@@ -32,6 +33,7 @@ static void meta_request(struct role_self *self, struct role_request *q)
 static void meta_drain(struct role_self *self)
 {
 	turn_finish(&role);
+	snapshot_release_all(&role);
 	meta_free(role.meta);
 	role.meta = NULL;
 	role_drained(self);

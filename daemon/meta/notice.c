@@ -67,4 +67,5 @@ void notice_changes(struct meta_role *r)
 	for (uint32_t i = 0; i < AGENTS_MAX; i++)
 		if (r->notices[i].wired)
 			tell(&r->notices[i]);
+	snapshot_want(r);
 }

@@ -6,14 +6,18 @@
  * transaction are answered at once.
  */
 #include "daemon/meta/meta.h"
+#include "libsh/base/fd.h"
 #include "libsh/base/log.h"
 
-static void send(const struct turn_answer *a)
+static void send(struct meta_role *r, struct turn_answer *a)
 {
 	if (a->error)
 		role_answer_error(a->reply, a->error);
+	else if (a->holds)
+		snapshot_hold(r, a->reply);
 	else
-		role_answer(a->reply, a->body, NULL, 0);
+		role_answer(a->reply, a->body, &a->fd, a->fd >= 0);
+	fd_close(&a->fd);
 }
 
 void turn_finish(struct meta_role *r)
@@ -29,7 +33,7 @@ void turn_finish(struct meta_role *r)
 	for (size_t i = 0; i < t->count; i++) {
 		if (failed.code && !t->answers[i].error)
 			t->answers[i].error = &failed;
-		send(&t->answers[i]);
+		send(r, &t->answers[i]);
 	}
 	t->count = 0;
 	arena_release(&t->arena);
@@ -64,7 +68,7 @@ void turn_request(struct meta_role *r, struct role_request *q)
 {
 	const struct handler *h = handlers_find(q->type);
 	struct turn *t = &r->turn;
-	struct turn_answer a = {.reply = q->reply};
+	struct turn_answer a = {.reply = q->reply, .fd = -1};
 	struct err e = ERR_INIT;
 
 	if (!r->meta || !h) {
@@ -74,10 +78,13 @@ void turn_request(struct meta_role *r, struct role_request *q)
 		return;
 	}
 	a.body = arena_alloc(&t->arena, h->reply_bytes);
+	a.holds = h->holds;
+	t->answer_fd = -1;
 	if ((h->changes && begin(r, &e) < 0) || h->run(r, q->body, a.body, &e) < 0) {
 		a.error = arena_dup(&t->arena, &e, sizeof(e));
 		log_damage(q->type, &e);
 	}
+	a.fd = t->answer_fd;
 	t->answers[t->count++] = a;
 	if (!t->transaction || t->count == TURN_ANSWERS_MAX || t->arena.used > TURN_BYTES_MAX)
 		turn_finish(r);

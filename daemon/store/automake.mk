@@ -6,6 +6,7 @@ daemon_store_libshstorerole_a_SOURCES = \
 	daemon/store/cache.c daemon/store/cache.h daemon/store/cache_private.h \
 	daemon/store/fetch.c \
 	daemon/store/fill.c \
+	daemon/store/objects.c \
 	daemon/store/read.c \
 	daemon/store/remove.c \
 	daemon/store/store.h

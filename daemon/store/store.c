@@ -21,7 +21,7 @@ void store_count_error(struct store_role *r, const struct err *e)
 
 void store_idle_check(struct store_role *r)
 {
-	if (r->draining && !r->running && !r->waiting && !r->reads && !r->removes && !r->fetches.count)
+	if (r->draining && !r->running && !r->waiting && !r->reads && !r->removes && !r->chores && !r->fetches.count)
 		role_drained(r->self);
 }
 
@@ -69,7 +69,7 @@ static void store_start(struct role_self *self)
 	if (cache_open(cache_dir, (uint64_t)cache_max, &store.cache, &e) < 0)
 		fatalx("cannot open the cache: %s", e.text);
 	store.build_pool = work_pool_new(self->loop, STORE_BUILDS, STORE_BUILDS, &e);
-	store.io_pool = work_pool_new(self->loop, STORE_IO_THREADS, STORE_FETCHES + STORE_REMOVES, &e);
+	store.io_pool = work_pool_new(self->loop, STORE_IO_THREADS, STORE_FETCHES + STORE_REMOVES + STORE_CHORES, &e);
 	if (!store.build_pool || !store.io_pool)
 		fatalx("cannot start worker threads: %s", e.text);
 	store.prepare = (struct work){.run = prepare_run, .done = prepare_done};
@@ -111,6 +111,12 @@ static void store_request(struct role_self *self, struct role_request *q)
 		break;
 	case MSG_OBJECT_REMOVE:
 		remove_request(&store, q);
+		break;
+	case MSG_OBJECT_LIST:
+		objects_list_request(&store, q);
+		break;
+	case MSG_OBJECT_PUT:
+		objects_put_request(&store, q);
 		break;
 	case MSG_STORE_STATUS:
 		status_request(&store, q);

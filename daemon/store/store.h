@@ -24,6 +24,7 @@ enum {
 	STORE_FETCHES = 128,		  /* under way or queued; more are refused */
 	STORE_READS = 4096,
 	STORE_REMOVES = 256,
+	STORE_CHORES = 4,                       /* listings and puts of the janitor */
 };
 
 #define STORE_OBJECT_MAX_BYTES (UINT64_C(1) << 40)
@@ -46,7 +47,7 @@ struct store_role {
 	unsigned running, waiting;
 	/* fetch.c, read.c, remove.c: what is under way */
 	struct map fetches; /* by what they fetch */
-	unsigned reads, removes;
+	unsigned reads, removes, chores;
 };
 
 /* Whether nothing is under way; when draining, ends the process then. Called whenever something ends. */
@@ -61,6 +62,8 @@ void build_drain(struct store_role *r);
 
 void read_request(struct store_role *r, struct role_request *q);   /* OBJECT_READ */
 void remove_request(struct store_role *r, struct role_request *q); /* OBJECT_REMOVE */
+void objects_list_request(struct store_role *r, struct role_request *q); /* OBJECT_LIST */
+void objects_put_request(struct store_role *r, struct role_request *q);  /* OBJECT_PUT */
 
 /*
  * Fetching: locate a stretch of an object in the cache, or bring it there; whoever wants the same bytes

@@ -28,6 +28,8 @@ libsh_libshformat_a_SOURCES = \
 	libsh/format/segment_runs.c \
 	libsh/format/sigv4.c \
 	libsh/format/sigv4.h \
+	libsh/format/snapshot.c \
+	libsh/format/snapshot.h \
 	libsh/format/wal.c \
 	libsh/format/wal.h
 

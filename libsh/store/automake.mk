@@ -7,10 +7,12 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/meta_sqlite_memory.c \
 	libsh/store/meta_sqlite_open.c \
 	libsh/store/meta_sqlite_page.c \
+	libsh/store/meta_restore.c libsh/store/meta_restore.h \
 	libsh/store/meta_sqlite_retain.c \
 	libsh/store/meta_sqlite_schema.c \
 	libsh/store/meta_sqlite_segment.c \
 	libsh/store/meta_sqlite_session.c \
+	libsh/store/meta_sqlite_snapshot.c \
 	libsh/store/meta_sqlite_topic.c \
 	libsh/store/object.c libsh/store/object.h \
 	libsh/store/object_dir.c \
@@ -27,6 +29,7 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/offline_segment.c \
 	libsh/store/offline_wal.c \
 	libsh/store/producer_set.c libsh/store/producer_set.h \
+	libsh/store/rebuild.c libsh/store/rebuild.h \
 	libsh/store/segment_build.c libsh/store/segment_file.h \
 	libsh/store/segment_file.c \
 	libsh/store/segment_writer.c libsh/store/segment_writer.h \

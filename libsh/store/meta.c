@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which driver a URL means, and the rules that hold for every driver: names of topics, their configs. */
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "libsh/store/meta.h"
@@ -31,6 +32,32 @@ void meta_free(struct meta *m)
 {
 	if (m)
 		m->driver->free(m);
+}
+
+const char *meta_object_name(struct arena *a, const struct uuid *object, uint64_t incarnation)
+{
+	char text[UUID_TEXT_BYTES];
+
+	return arena_printf(a, "segments/%02x/%016llx-%s.seg", object->b[15], (unsigned long long)incarnation,
+		uuid_format(object, text));
+}
+
+bool meta_object_name_parse(const char *name, uint64_t *incarnation)
+{
+	unsigned long long number;
+	struct arena a = ARENA_INIT;
+	struct uuid object;
+	char id[37];
+	unsigned shard;
+	bool good;
+
+	if (sscanf(name, "segments/%2x/%16llx-%36[0-9a-f-].seg", &shard, &number, id) != 3 ||
+		uuid_parse(id, &object, NULL) < 0)
+		return false;
+	good = strcmp(meta_object_name(&a, &object, number), name) == 0;
+	arena_release(&a);
+	*incarnation = number;
+	return good;
 }
 
 int meta_topic_name_check(const char *name, struct err *e)

@@ -13,6 +13,7 @@
 #include "libsh/base/mem.h"
 #include "libsh/base/uuid.h"
 #include "libsh/format/segment.h"
+#include "libsh/format/snapshot.h"
 
 enum { META_TOPIC_NAME_MAX = 249, META_PARTITIONS_MAX = 100000, META_CONFIG_MAX = 64 << 10 };
 
@@ -105,6 +106,13 @@ struct meta_driver {
 	int (*each_object)(struct meta *m, int (*each)(void *ctx, const struct meta_object *o, const struct segment_run *runs, size_t count),
 		void *ctx, struct err *e);
 
+	/* All that segments cannot tell, under the next number: a change like the others. 0: nothing worth a snapshot has changed
+	 * since that one (NULL: there is none); 1: *s is filled in, memory from a. */
+	int (*snapshot)(struct meta *m, const struct snapshot *since, struct arena *a, struct snapshot *s, struct err *e);
+	int (*position)(struct meta *m, uint64_t *incarnation, uint64_t *number, struct err *e); /* number: of the newest snapshot */
+	/* Whether a row has this object's name, whatever its state, or it is one that must be kept. */
+	int (*object_known)(struct meta *m, const char *name, bool *known, struct err *e);
+
 	int (*producer_ids)(struct meta *m, uint32_t count, int64_t *first, struct err *e);
 	int (*counts)(struct meta *m, struct meta_counts *c, struct err *e);
 	void (*free)(struct meta *m);
@@ -122,5 +130,9 @@ char *meta_config_merge(const char *config, const char *changes, struct err *e);
 /* retention.ms and retention.bytes of a config; -1 (for ever) when not set or not a number. */
 void meta_config_retention(const char *config, int64_t *ms, int64_t *bytes);
 int meta_topic_name_check(const char *name, struct err *e); /* Kafka's rule: 1-249 of [A-Za-z0-9._-], not . or .. */
+
+/* "segments/<shard>/<incarnation>-<object id>.seg"; the shard, of random bits, spreads names over an object store's partitions. */
+const char *meta_object_name(struct arena *a, const struct uuid *object, uint64_t incarnation);
+bool meta_object_name_parse(const char *name, uint64_t *incarnation);
 
 #endif

@@ -12,6 +12,7 @@
  *   meta_sqlite_segment.c  intents and commits
  *   meta_sqlite_page.c     young segments folded into pages of runs; finding runs
  *   meta_sqlite_retain.c   runs that are too old, or too many, leave their partitions
+ *   meta_sqlite_snapshot.c what of it goes into the object store
  *   meta_sqlite_garbage.c  from live and pending to dead to gone
  *
  * A change writes the database first and memory last, so that a change that fails leaves memory alone. When a
@@ -95,6 +96,8 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 		" NULL)") \
 	S(OBJECT_BY_NAME, "SELECT number, state, slot, slot_number, bytes, crc, sequence FROM object" \
 		" WHERE name = ?1") \
+	S(OBJECT_KNOWN, "SELECT 1 FROM object WHERE name = ?1 UNION ALL SELECT 1 FROM kept WHERE" \
+		" name = ?1") \
 	S(OBJECT_BY_NUMBER, "SELECT name, bytes, crc, sequence, state FROM object WHERE number = ?1") \
 	S(OBJECT_COMMIT, "UPDATE object SET state = ?2, bytes = ?3, crc = ?4, sequence = ?5," \
 		" changed_ms = ?6, runs = ?7 WHERE number = ?1 AND state = 0") \
@@ -124,6 +127,7 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 		" end_offset LIMIT 1") \
 	S(PAGE_CUT, "UPDATE page SET max_timestamp = ?2, runs = ?3 WHERE number = ?1") \
 	S(PAGE_REMOVE, "DELETE FROM page WHERE number = ?1") \
+	S(KEEP, "INSERT OR IGNORE INTO kept (name, why) VALUES (?1, ?2)") \
 	S(CLOCK_READ, "SELECT boot_id, offset_ms, hold_until_ms FROM clock") \
 	S(CLOCK_WRITE, "INSERT OR REPLACE INTO clock (one, boot_id, offset_ms, hold_until_ms) VALUES" \
 		" (1, ?1, ?2, ?3)")
@@ -300,6 +304,7 @@ int meta_sqlite_page_decode(const struct meta_sqlite *m, const void *p, int n, s
 	int64_t **objects, struct segment_run **runs, size_t *count, struct err *e);
 int meta_sqlite_page_fold(
 	struct meta_sqlite *m, struct err *e); /* all young segments, inside a transaction */
+int meta_sqlite_page_fold_now(struct meta_sqlite *m, struct err *e); /* the same, few as they may be */
 /* The first run with end > from_offset and max_timestamp >= timestamp. 1 found, 0 none. */
 int meta_sqlite_page_search(struct meta_sqlite *m, const struct known_topic *t, uint32_t partition,
 	int64_t from_offset, int64_t timestamp, struct arena *a, int64_t *object, struct segment_run *run,
@@ -313,6 +318,12 @@ int meta_sqlite_page_each_object(struct meta *base,
 
 /* ---- meta_sqlite_retain.c ---- */
 int meta_sqlite_retain_step(struct meta *base, struct meta_retain *r, struct err *e);
+
+/* ---- meta_sqlite_snapshot.c ---- */
+int meta_sqlite_snapshot_take(
+	struct meta *base, const struct snapshot *since, struct arena *a, struct snapshot *s, struct err *e);
+int meta_sqlite_snapshot_position(struct meta *base, uint64_t *incarnation, uint64_t *number, struct err *e);
+int meta_sqlite_snapshot_object_known(struct meta *base, const char *name, bool *known, struct err *e);
 
 /* ---- meta_sqlite_garbage.c ---- */
 int meta_sqlite_garbage_sweep(struct meta *base, int64_t grace_ms, size_t max, struct arena *a,

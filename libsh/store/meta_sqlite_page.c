@@ -181,6 +181,11 @@ int meta_sqlite_page_fold(struct meta_sqlite *m, struct err *e)
 {
 	if (m->known.young_count < YOUNG_MAX && m->known.young_runs < YOUNG_RUNS_MAX)
 		return 0;
+	return meta_sqlite_page_fold_now(m, e);
+}
+
+int meta_sqlite_page_fold_now(struct meta_sqlite *m, struct err *e)
+{
 	if (meta_sqlite_change_begin(m, e) < 0)
 		return -1;
 	return meta_sqlite_change_end(m, fold_all(m, e), e);

@@ -37,7 +37,8 @@ int offline_kind(const char *store, enum offline_kind *kind, struct err *e)
 		*kind = has_suffix(store, ".wal") ? OFFLINE_WAL : OFFLINE_SEGMENT;
 		return 0;
 	}
-	if (has_entry(store, "meta") || has_entry(store, "VERSION"))
+	/* A store of segments has a folder meta as well: of snapshots. */
+	if (has_entry(store, "meta/meta.db") || has_entry(store, "VERSION"))
 		*kind = OFFLINE_DATA;
 	return 0;
 }

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What of the metadata goes into a snapshot, and the questions that keep the object store and the metadata
+ * together: which names are unknown here, and which are from a time that is ahead of ours.
+ */
+#include <string.h>
+#include "libsh/base/clock.h"
+#include "libsh/store/meta_sqlite.h"
+
+static void fill_slots(const struct meta_sqlite *m, struct arena *a, struct snapshot *s)
+{
+	s->slot_count = m->known.slot_count;
+	s->slots = arena_alloc(a, (s->slot_count + 1) * sizeof(*s->slots));
+	for (size_t i = 0; i < s->slot_count; i++) {
+		const struct known_slot *k = &m->known.slots[i];
+
+		s->slots[i] = (struct snapshot_slot){.id = k->id,
+			.number = k->slot,
+			.session = k->session,
+			.last_number = k->last_number,
+			.newest_committed = k->newest_committed};
+	}
+}
+
+static void fill_partitions(const struct meta_sqlite *m, struct arena *a, struct snapshot_topic *t)
+{
+	const struct known_topic *k = meta_sqlite_memory_topic(m, &t->id);
+
+	t->partition_count = k->partition_count;
+	t->partitions = arena_alloc(a, k->partition_count * sizeof(*t->partitions));
+	for (uint32_t i = 0; i < k->partition_count; i++) {
+		const struct known_partition *p = &k->partitions[i];
+
+		t->partitions[i] = (struct snapshot_partition){.slot = p->slot,
+			.epoch = meta_sqlite_memory_epoch(m, p),
+			.log_start = p->log_start,
+			.flushed_end = p->flushed_end,
+			.expired_records = p->expired_records,
+			.expired_bytes = p->expired_bytes};
+	}
+}
+
+static int fill_topics(struct meta_sqlite *m, struct arena *a, struct snapshot *s, struct err *e)
+{
+	struct meta_partition *partitions;
+	struct meta_topic *topics;
+	size_t partition_count;
+	uint64_t version;
+
+	if (meta_sqlite_topic_changes(&m->meta, 0, a, &topics, &s->topic_count, &partitions, &partition_count,
+		    &version, e) < 0)
+		return -1;
+	s->topics = arena_alloc(a, (s->topic_count + 1) * sizeof(*s->topics));
+	for (size_t i = 0; i < s->topic_count; i++) {
+		s->topics[i] = (struct snapshot_topic){.id = topics[i].id,
+			.name = topics[i].name,
+			.config = topics[i].config,
+			.replication_factor = topics[i].replication_factor,
+			.created_ms = topics[i].created_ms,
+			.deleted = topics[i].deleted};
+		if (!topics[i].deleted)
+			fill_partitions(m, a, &s->topics[i]);
+	}
+	return 0;
+}
+
+int meta_sqlite_snapshot_take(
+	struct meta *base, const struct snapshot *since, struct arena *a, struct snapshot *s, struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+	const struct global_state *g = &m->state;
+
+	memset(s, 0, sizeof(*s));
+	if (meta_sqlite_change_begin(m, e) < 0)
+		return -1;
+	if (since && since->version == g->version && since->session == g->session &&
+		since->commit_sequence == g->commit_sequence && since->producer_id == g->producer_id)
+		return meta_sqlite_change_end(m, 0, e);
+	m->state.snapshot++;
+	m->state_changed = true;
+	s->incarnation = g->incarnation;
+	s->number = g->snapshot;
+	s->taken_ms = clock_real_ms();
+	s->version = g->version;
+	s->session = g->session;
+	s->commit_sequence = g->commit_sequence;
+	s->producer_id = g->producer_id;
+	fill_slots(m, a, s);
+	return meta_sqlite_change_end(m, fill_topics(m, a, s, e) < 0 ? -1 : 1, e);
+}
+
+int meta_sqlite_snapshot_position(struct meta *base, uint64_t *incarnation, uint64_t *number, struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+
+	if (meta_sqlite_read_begin(m, e) < 0)
+		return -1;
+	*incarnation = m->state.incarnation;
+	*number = m->state.snapshot;
+	return 0;
+}
+
+int meta_sqlite_snapshot_object_known(struct meta *base, const char *name, bool *known, struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+	sqlite3_stmt *s;
+	int there;
+
+	if (meta_sqlite_read_begin(m, e) < 0)
+		return -1;
+	s = meta_sqlite_bind(m, SQL_OBJECT_KNOWN, e, "t", name);
+	there = s ? meta_sqlite_step(m, s, e) : -1;
+	if (there == 1)
+		sqlite3_reset(s);
+	*known = there != 0;
+	return meta_sqlite_read_end(m, there < 0 ? -1 : 0, e);
+}
