@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 #include "libsh/base/disk.h"
+#include "libsh/base/fd.h"
 #include "libsh/store/meta_sqlite.h"
 
 static const char *const statement_text[SQL_COUNT] = {
@@ -312,6 +313,7 @@ static void handle_free(struct meta *base)
 	struct meta_sqlite *m = meta_sqlite_of(base);
 
 	meta_sqlite_open_close(m);
+	fd_close(&m->lock_fd);
 	mem_free(m->path);
 	mem_free(m);
 }
@@ -355,6 +357,22 @@ static int check_path(const char *path, struct err *e)
 	return err_hint(e, "use a shorter one: data.dir, or meta.url for the metadata alone");
 }
 
+/* One writer: it keeps much of the file in memory, which a second one would not know of. */
+static int lock_for_writing(struct meta_sqlite *m, struct err *e)
+{
+	char *path = mem_printf("%s.lock", m->path);
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? mem_strndup(path, (size_t)(slash - path)) : NULL;
+
+	if (!folder || !*folder || disk_make_dirs(folder, e) == 0)
+		m->lock_fd = disk_lock(path, e);
+	mem_free(folder);
+	mem_free(path);
+	if (m->lock_fd < 0)
+		return err_hint(e, "another shd uses this metadata; one that was killed lets go within a moment");
+	return 0;
+}
+
 int meta_sqlite_open(const char *path, bool read_only, struct meta **out, struct err *e)
 {
 	struct meta_sqlite *m;
@@ -365,7 +383,8 @@ int meta_sqlite_open(const char *path, bool read_only, struct meta **out, struct
 	m->meta.driver = &driver;
 	m->path = mem_strdup(path);
 	m->read_only = read_only;
-	if (meta_sqlite_open_database(m, e) < 0) {
+	m->lock_fd = -1;
+	if ((!read_only && lock_for_writing(m, e) < 0) || meta_sqlite_open_database(m, e) < 0) {
 		handle_free(&m->meta);
 		return -1;
 	}

@@ -194,6 +194,7 @@ struct meta_sqlite {
 	sqlite3 *db; /* NULL: lost, to be opened again */
 	char *path;
 	bool read_only;
+	int lock_fd; /* PATH.lock, held while open for writing; -1: not */
 	bool was_open; /* so the file must be there when it is opened again */
 	bool quiet; /* read-only without shd: what we read must not change under us */
 	struct stat quiet_stat;
