@@ -3,6 +3,7 @@
 #include "cmd/command.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -249,6 +250,17 @@ static void release_values(const struct command *c, void *values)
 	mem_free(values);
 }
 
+/*
+ * A standard descriptor that is closed would be the next socket: input read from it, results written to it.
+ * What stands in for it can only fail.
+ */
+static void keep_standard_descriptors(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			(void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int command_main(const struct command *command, int argc, char **argv)
 {
 	char title[100];
@@ -257,6 +269,7 @@ int command_main(const struct command *command, int argc, char **argv)
 	struct err e = ERR_INIT;
 	int status;
 
+	keep_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN); /* writing says EPIPE, and command_write() ends quietly */
 	command_globals_init(&globals);
 	snprintf(title, sizeof(title), "streamctl %s", command->name);

@@ -144,7 +144,12 @@ fails 2 "an unknown command" streamctl bar
 ok "help without a command" streamctl --help
 
 # ---- the server goes away ----
+streamctl topic create closed -q
+fails 10 'a closed standard input is an error, not the next socket' timeout 20 sh -c 'streamctl produce closed <&-'
+fails 10 'so is a closed standard output' timeout 20 sh -c 'streamctl topic list >&-'
+
 kill_shd
 fails 7 "produce with the server gone" streamctl --timeout 2s produce lines in
 fails 7 "consume with the server gone" streamctl --timeout 2s consume lines -e
+
 done_testing
