@@ -178,12 +178,21 @@ static void produce_append(struct http_request *r, struct produce *p, struct top
 	append_finish(&p->append);
 }
 
-/* Partitions are checked before the first record is appended, so that a mistake takes nothing. */
-static int check_partitions(struct produce *p, const struct topic *t, int64_t partition, struct err *e)
+/* All is checked before the first record is appended, so that a mistake, or a log that is full, takes nothing: a client may send all again. */
+static int check_records(struct produce *p, const struct topic *t, int64_t partition, struct err *e)
 {
+	size_t total = 0, size;
+
 	for (size_t i = 0; i < p->count; i++) {
 		struct ndjson_record *n = &p->records[i];
 
+		size = BATCH_HEADER_BYTES + record_max_size(&n->record);
+		total += size;
+		if (size > (size_t)t->config.max_message_bytes) {
+			err_set(e, ERR_TOO_LARGE, "a record of up to %zu bytes is above the topic's max.message.bytes=%lld", size,
+				(long long)t->config.max_message_bytes);
+			return p->single ? -1 : err_prefix(e, "record %zu of %zu, none was taken", i, p->count);
+		}
 		if (n->partition < 0)
 			n->partition = (int32_t)(partition > INT32_MAX ? INT32_MAX : partition);
 		if (n->partition >= (int32_t)t->partition_count) {
@@ -191,7 +200,7 @@ static int check_partitions(struct produce *p, const struct topic *t, int64_t pa
 			return err_hint(e, "it has partitions 0 to %u", t->partition_count - 1);
 		}
 	}
-	return 0;
+	return p->single ? 0 : log_may_append(p->append.log, total, e);
 }
 
 static int produce_begin(struct http_request *r, struct produce *p, const struct produce_envelope *env,
@@ -205,7 +214,7 @@ static int produce_begin(struct http_request *r, struct produce *p, const struct
 	p->begun = true;
 	if (append_begin(&p->append, r, (const char *)env->topic.data, env->topic.len, asked, produce_done, e) < 0)
 		return -1;
-	if (!(t = append_topic(&p->append, e)) || check_partitions(p, t, env->partition, e) < 0)
+	if (!(t = append_topic(&p->append, e)) || check_records(p, t, env->partition, e) < 0)
 		return -1;
 	produce_append(r, p, t);
 	return 0;
