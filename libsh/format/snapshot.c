@@ -224,7 +224,7 @@ static int check_ends(const uint8_t *p, size_t n, struct err *e)
 		return damaged(e, "it does not begin like one");
 	if (get_le16(p + 8) != MAJOR)
 		return err_set(e, ERR_NOT_BUILT, "the snapshot has version %u, this program knows %d", get_le16(p + 8), MAJOR);
-	if (get_le16(end) != SECTION_END || get_le32(end + 4) != 4 || crc32c(0, p, (size_t)(end - p)) != get_le32(end + 8))
+	if (get_le16(end) != SECTION_END || get_le16(end + 2) != MUST_UNDERSTAND || get_le32(end + 4) != 4 || crc32c(0, p, (size_t)(end - p)) != get_le32(end + 8))
 		return damaged(e, "it does not match its checksum");
 	return 0;
 }

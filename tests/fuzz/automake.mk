@@ -51,3 +51,7 @@ tests_fuzz_fuzz_wal_LDADD = libsh/libshstore.a $(FUZZ_LIBS)
 FUZZ_TESTS += tests/fuzz/fuzz-segment
 tests_fuzz_fuzz_segment_SOURCES = tests/fuzz/fuzz-segment.c
 tests_fuzz_fuzz_segment_LDADD = libsh/libshstore.a $(FUZZ_LIBS)
+
+FUZZ_TESTS += tests/fuzz/fuzz-snapshot
+tests_fuzz_fuzz_snapshot_SOURCES = tests/fuzz/fuzz-snapshot.c
+tests_fuzz_fuzz_snapshot_LDADD = $(FUZZ_LIBS)
