@@ -45,10 +45,15 @@ static void prepare_done(struct work *w)
 			*e->hint ? "; " : "", e->hint);
 }
 
+static bool is_remote(const char *url)
+{
+	return strstr(url, "s3://") != NULL; /* also behind fault: */
+}
+
 /* Nobody else may read the store's keys, whatever else runs as this user. Core dumps would hold them too. */
 static void hide_keys(const char *url)
 {
-	if (strstr(url, "s3:"))
+	if (is_remote(url))
 		prctl(PR_SET_DUMPABLE, 0);
 }
 
@@ -66,6 +71,9 @@ static void store_start(struct role_self *self)
 	hide_keys(url);
 	if (object_store_open(url, self->data_dir, self->settings, &store.objects, &e) < 0)
 		fatalx("cannot open the object store %s: %s%s%s", url, e.text, *e.hint ? "; " : "", e.hint);
+	if (is_remote(url))
+		store.objects = object_guard_new(store.objects, settings_number(self->settings, "s3.put_rate"),
+			settings_number(self->settings, "s3.get_rate"));
 	if (cache_open(cache_dir, (uint64_t)cache_max, &store.cache, &e) < 0)
 		fatalx("cannot open the cache: %s", e.text);
 	store.build_pool = work_pool_new(self->loop, STORE_BUILDS, STORE_BUILDS, &e);

@@ -17,6 +17,7 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/object.c libsh/store/object.h \
 	libsh/store/object_dir.c \
 	libsh/store/object_fault.c \
+	libsh/store/object_guard.c \
 	libsh/store/object_open.c \
 	libsh/store/object_s3.c libsh/store/object_s3.h \
 	libsh/store/object_s3_credentials.c libsh/store/object_s3_credentials.h \

@@ -55,3 +55,7 @@ tests_fuzz_fuzz_segment_LDADD = libsh/libshstore.a $(FUZZ_LIBS)
 FUZZ_TESTS += tests/fuzz/fuzz-snapshot
 tests_fuzz_fuzz_snapshot_SOURCES = tests/fuzz/fuzz-snapshot.c
 tests_fuzz_fuzz_snapshot_LDADD = $(FUZZ_LIBS)
+
+FUZZ_TESTS += tests/fuzz/fuzz-xml
+tests_fuzz_fuzz_xml_SOURCES = tests/fuzz/fuzz-xml.c
+tests_fuzz_fuzz_xml_LDADD = libsh/libshstore.a $(FUZZ_LIBS) $(EXPAT_LIBS)

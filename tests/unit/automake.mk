@@ -161,3 +161,7 @@ check_PROGRAMS += tests/unit/test-rebuild
 TESTS += tests/unit/test-rebuild
 tests_unit_test_rebuild_SOURCES = tests/unit/test-rebuild.c tests/unit/tap.h
 tests_unit_test_rebuild_LDADD = libsh/libshstore.a libsh/libshrun.a $(FORMAT_LIBS) $(SQLITE_LIBS) $(JANSSON_LIBS)
+check_PROGRAMS += tests/unit/test-object-guard
+TESTS += tests/unit/test-object-guard
+tests_unit_test_object_guard_SOURCES = tests/unit/test-object-guard.c tests/unit/tap.h
+tests_unit_test_object_guard_LDADD = libsh/libshstore.a libsh/libshbase.a

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The guard before an object store: a breaker that opens, tries and closes, and rates that are kept. */
+#include <time.h>
+#include "libsh/base/clock.h"
+#include "libsh/base/mem.h"
+#include "libsh/store/object.h"
+#include "tests/unit/tap.h"
+
+struct fake {
+	struct object_store base;
+	enum err_code fail; /* ERR_NONE: succeed */
+	int calls;
+};
+
+static int fake_size(struct object_store *s, const char *name, uint64_t *bytes, struct err *e)
+{
+	struct fake *f = container_of(s, struct fake, base);
+
+	f->calls++;
+	*bytes = 1;
+	return f->fail ? err_set(e, f->fail, "%s fails", name) : 0;
+}
+
+static int fake_remove(struct object_store *s, const char *name, struct err *e)
+{
+	uint64_t bytes;
+
+	return fake_size(s, name, &bytes, e);
+}
+
+static void fake_free(struct object_store *s)
+{
+	(void)s;
+}
+
+static const struct object_driver fake_driver = {.scheme = "fake", .size = fake_size, .remove = fake_remove, .free = fake_free};
+
+static enum err_code size_of(struct object_store *s)
+{
+	struct err e = ERR_INIT;
+	uint64_t bytes;
+
+	return s->driver->size(s, "x", &bytes, &e) == 0 ? ERR_NONE : e.code;
+}
+
+/* Ask until the store is asked again; false when the time is over. */
+static bool asked_again(struct object_store *s, struct fake *f, int64_t within_ms)
+{
+	int64_t deadline = clock_mono_ms() + within_ms;
+	int calls = f->calls;
+
+	while (f->calls == calls && clock_mono_ms() < deadline) {
+		struct timespec t = {0, 5000000};
+
+		size_of(s);
+		nanosleep(&t, NULL);
+	}
+	return f->calls == calls + 1;
+}
+
+static void test_breaker(void)
+{
+	struct fake f = {.base.driver = &fake_driver};
+	struct object_store *s = object_guard_new(&f.base, 0, 0);
+
+	is_int(size_of(s), ERR_NONE, "a call passes");
+	f.fail = ERR_NOT_FOUND;
+	for (int i = 0; i < 20; i++)
+		size_of(s);
+	is_int(f.calls, 21, "answers are no failures");
+	f.fail = ERR_UNAVAILABLE;
+	for (int i = 0; i < 20; i++)
+		is_int(size_of(s), ERR_UNAVAILABLE, "a failure");
+	is_int(f.calls, 24, "after three in a row the store is not asked any more");
+	ok(asked_again(s, &f, 3000), "after a pause it is tried");
+	is_int(size_of(s), ERR_UNAVAILABLE, "it still fails");
+	is_int(f.calls, 25, "so it is left alone again");
+	f.fail = ERR_NONE;
+	ok(asked_again(s, &f, 3000), "and tried again");
+	for (int i = 0; i < 10; i++)
+		size_of(s);
+	is_int(f.calls, 36, "then all is as before");
+	object_store_free(s);
+}
+
+static void test_rate(void)
+{
+	struct fake f = {.base.driver = &fake_driver};
+	struct object_store *s = object_guard_new(&f.base, 0, 100);
+	int64_t start = clock_mono_ms();
+
+	for (int i = 0; i < 90; i++)
+		size_of(s);
+	ok(clock_mono_ms() - start < 500, "a second's worth of calls passes at once");
+	for (int i = 0; i < 60; i++)
+		size_of(s);
+	ok(clock_mono_ms() - start >= 400, "then they come at the rate");
+	start = clock_mono_ms();
+	for (int i = 0; i < 1000; i++)
+		s->driver->remove(s, "x", NULL);
+	ok(clock_mono_ms() - start < 1000, "other operations have their own");
+	is_int(f.calls, 1150, "all of them came through");
+	object_store_free(s);
+}
+
+int main(void)
+{
+	test_breaker();
+	test_rate();
+	return done_testing();
+}
