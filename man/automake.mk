@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 dist_man_MANS += man/streamhouse-recovery.7
-dist_man_MANS += man/streamhouse-segment.5 man/streamhouse-wal.5
+dist_man_MANS += man/streamhouse-segment.5 man/streamhouse-snapshot.5 man/streamhouse-wal.5
 
 dist_man_MANS += man/shd.8
 # The settings' part comes from the one table of settings.

@@ -487,7 +487,8 @@ static void learn_slots(struct work *w)
 
 		if (!slot) {
 			wider = arena_alloc(&w->arena, (s->slot_count + 1) * sizeof(*wider));
-			memcpy(wider, s->slots, s->slot_count * sizeof(*wider));
+			if (s->slot_count)
+				memcpy(wider, s->slots, s->slot_count * sizeof(*wider));
 			slot = &wider[s->slot_count];
 			for (size_t n = 0; n < s->slot_count; n++)
 				if (wider[n].number >= slot->number)
