@@ -3,8 +3,8 @@
 # loopback, without systemd.
 #
 #	rgw_missing       what is not installed, a name a line
-#	start_rgw         returns when it serves; sets S3_ENDPOINT, RGW_PID; exports SHD_S3_ENDPOINT and the keys. Without
-#	                  success the test bails out
+#	start_rgw         returns when it serves; sets S3_ENDPOINT, RGW_PID, and RGW_TLS_PORT with $RGW_DIR/cert.pem; exports
+#	                  SHD_S3_ENDPOINT and the keys. Without success the test bails out
 #	stop_rgw          ends what was started
 #	restart_rgw       the gateway alone, on the same port, after kill -9 of $RGW_PID
 #	rgw_admin ARG...  radosgw-admin
@@ -16,7 +16,7 @@ export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
 unset AWS_SESSION_TOKEN AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION http_proxy https_proxy
 
 rgw_missing() {
-	for rgw_program in ceph-mon ceph-osd radosgw radosgw-admin ceph-authtool monmaptool; do
+	for rgw_program in ceph-mon ceph-osd radosgw radosgw-admin ceph-authtool monmaptool openssl; do
 		command -v "$rgw_program" >/dev/null || echo "$rgw_program"
 	done
 }
@@ -33,6 +33,10 @@ rgw_free_port() {
 rgw_configure() {
 	RGW_MON_PORT=$(rgw_free_port)
 	RGW_PORT=$(rgw_free_port)
+	RGW_TLS_PORT=$(rgw_free_port)
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test \
+		-addext subjectAltName=IP:127.0.0.1 -keyout "$RGW_DIR/key.pem" -out "$RGW_DIR/cert.pem" \
+		>"$RGW_DIR/openssl.out" 2>&1
 	rgw_id=$(cat /proc/sys/kernel/random/uuid)
 	cat >"$RGW_DIR/ceph.conf" <<-END
 		[global]
@@ -68,7 +72,7 @@ rgw_configure() {
 		paxos propose interval = 0.05
 		paxos min wait = 0.01
 		mon data avail crit = 1
-		rgw frontends = beast endpoint=127.0.0.1:$RGW_PORT tcp_nodelay=1
+		rgw frontends = beast endpoint=127.0.0.1:$RGW_PORT ssl_endpoint=127.0.0.1:$RGW_TLS_PORT ssl_certificate=$RGW_DIR/cert.pem ssl_private_key=$RGW_DIR/key.pem tcp_nodelay=1
 		rgw dns name = localhost
 		rgw max listing results = 50
 		rgw thread pool size = 16

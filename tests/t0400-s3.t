@@ -123,4 +123,12 @@ if grep -q 'resolve' "$TMP/out"; then
 else
 	is "$(cat "$TMP/out")" 'raced 100000' 'the bucket in the host name'
 fi
+
+tls=https://127.0.0.1:$RGW_TLS_PORT
+like "$(SHD_S3_ENDPOINT=$tls tool size raced)" 'unavailable: .*certificate' 'TLS: a certificate that nobody vouches for is refused'
+is "$(SHD_S3_ENDPOINT=$tls SHD_S3_CA_FILE=$RGW_DIR/cert.pem object-tool $store size raced)" 100000 'one that s3.ca_file vouches for is taken'
+like "$(SHD_S3_ENDPOINT=https://localhost:$RGW_TLS_PORT SHD_S3_CA_FILE=$RGW_DIR/cert.pem tool size raced)" 'unavailable: .*subject name' 'for its own name only'
+ok 'an object goes over TLS' env SHD_S3_ENDPOINT="$tls" SHD_S3_CA_FILE="$RGW_DIR/cert.pem" object-tool $store put-once tls "$TMP/large"
+tool get tls 0 23000001 >"$TMP/out"
+same "$TMP/large" "$TMP/out" 'whole'
 done_testing
