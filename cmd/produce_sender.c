@@ -6,13 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "libsh/base/clock.h"
 #include "libsh/format/batch.h"
-
-enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000 };
 
 struct produce_sender {
 	struct api *api;
@@ -20,7 +15,6 @@ struct produce_sender {
 	int64_t timeout_ms;
 	produce_acked_fn *acked;
 	void *ctx;
-	unsigned seed; /* of the jitter; the thread's own */
 	pthread_t thread;
 
 	pthread_mutex_t lock; /* of all below */
@@ -34,16 +28,8 @@ struct produce_sender {
 
 static bool is_refused_for_now(const struct produce_sender *s, const struct err *e)
 {
-	switch (e->code) {
-	case ERR_BACK_PRESSURE:
-	case ERR_UNAVAILABLE:
-	case ERR_NOT_OWNER:
-		return true;
-	case ERR_CONNECT: /* at the very start it is more likely a wrong address */
-		return s->totals.records > 0;
-	default:
-		return false;
-	}
+	/* At the very start a server that is not there is more likely a wrong address. */
+	return api_is_refused_for_now(e) || (e->code == ERR_CONNECT && s->totals.records > 0);
 }
 
 /* Batches whose records were taken need not be sent again. A batch is taken as a whole. */
@@ -58,13 +44,6 @@ static size_t skip_taken(const struct buf *batches, size_t from, int64_t records
 		from += (size_t)h.batch_length + BATCH_LENGTH_OFFSET;
 	}
 	return from;
-}
-
-static void sleep_ms(int64_t ms)
-{
-	struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-
-	nanosleep(&t, NULL);
 }
 
 /* How low the levels of durability are: none, wal, object. */
@@ -98,12 +77,13 @@ static void note(struct produce_sender *s, int64_t unknown, int64_t retries)
 
 static int send_request(struct produce_sender *s, const struct produce_request *q, struct err *e)
 {
-	int64_t deadline = clock_mono_ms() + s->timeout_ms, backoff = BACKOFF_MIN_MS, left = q->records;
+	int64_t left = q->records;
+	struct api_retry retry;
 	size_t from = 0;
 
+	api_retry_init(&retry, s->timeout_ms);
 	for (;;) {
 		struct api_ack ack;
-		int64_t pause;
 		int result = api_produce(s->api, s->topic, q->partition, s->durability,
 			q->batches.data + from, q->batches.len - from, &ack, e);
 
@@ -122,12 +102,8 @@ static int send_request(struct produce_sender *s, const struct produce_request *
 			note(s, ack.taken > ack.records ? ack.taken - ack.records : left, 0);
 			return -1;
 		}
-		pause = ack.retry_after_ms > backoff ? ack.retry_after_ms : backoff;
-		pause += rand_r(&s->seed) % (pause / 2 + 1);
-		if (!is_refused_for_now(s, e) || clock_mono_ms() + pause > deadline)
+		if (!is_refused_for_now(s, e) || !api_retry_wait(&retry, ack.retry_after_ms))
 			return -1;
-		sleep_ms(pause);
-		backoff = backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff * 2;
 		note(s, 0, 1);
 		err_clear(e);
 	}
@@ -191,7 +167,6 @@ struct produce_sender *produce_sender_new(struct api *api, const char *topic, co
 	s->timeout_ms = timeout_ms;
 	s->acked = acked;
 	s->ctx = ctx;
-	s->seed = (unsigned)clock_mono_ns() ^ (unsigned)getpid();
 	s->last = &s->first;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->changed, NULL);

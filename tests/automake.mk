@@ -12,6 +12,7 @@ AM_TESTS_ENVIRONMENT = \
 SHELL_TESTS = \
 	tests/t0210-command-list.t \
 	tests/t0220-streamctl-records.t \
+	tests/t0221-streamctl-words.t \
 	tests/t0900-man-examples.t \
 	tests/t0300-http-protocol.t \
 	tests/t0301-http-records.t \

@@ -5,8 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
+#include "libsh/base/clock.h"
 #include "libsh/base/text.h"
+
+enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000 };
 
 struct api {
 	struct http_client *http;
@@ -47,7 +52,59 @@ const char *api_topic_setting(const struct api_topic *t, const char *key)
 	return NULL;
 }
 
+/* ---- trying again ---- */
+
+void api_retry_init(struct api_retry *r, int64_t timeout_ms)
+{
+	*r = (struct api_retry){.deadline_ms = clock_mono_ms() + timeout_ms,
+		.backoff_ms = BACKOFF_MIN_MS,
+		.seed = (unsigned)clock_mono_ns() ^ (unsigned)getpid()};
+}
+
+bool api_is_refused_for_now(const struct err *e)
+{
+	return e->code == ERR_UNAVAILABLE || e->code == ERR_BACK_PRESSURE || e->code == ERR_NOT_OWNER;
+}
+
+bool api_retry_wait(struct api_retry *r, int64_t retry_after_ms)
+{
+	int64_t pause_ms = retry_after_ms > r->backoff_ms ? retry_after_ms : r->backoff_ms;
+	struct timespec t;
+
+	pause_ms += rand_r(&r->seed) % (pause_ms / 2 + 1);
+	if (clock_mono_ms() + pause_ms >= r->deadline_ms)
+		return false;
+	t = (struct timespec){pause_ms / 1000, pause_ms % 1000 * 1000000};
+	nanosleep(&t, NULL);
+	r->backoff_ms = r->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : r->backoff_ms * 2;
+	return true;
+}
+
 /* ---- the frame of a call ---- */
+
+/* The timeout holds for all tries together. */
+static int send_until_taken(
+	struct api *a, struct http_call_request *q, struct http_call_answer *answer, struct err *e)
+{
+	struct err own = ERR_INIT; /* the caller may not want the text */
+	struct api_retry retry;
+
+	api_retry_init(&retry, a->timeout_ms);
+	q->timeout_ms = a->timeout_ms;
+	while (http_client_do(a->http, q, answer, &own)) {
+		if (!api_is_refused_for_now(&own) || !api_retry_wait(&retry, answer->retry_after_ms)) {
+			if (e)
+				*e = own;
+			return -1;
+		}
+		buf_release(&answer->body);
+		err_clear(&own);
+		q->timeout_ms = retry.deadline_ms - clock_mono_ms();
+		if (q->timeout_ms < 1)
+			q->timeout_ms = 1; /* 0 would be without an end */
+	}
+	return 0;
+}
 
 static const char *topic_path(struct arena *m, const char *topic, const char *rest)
 {
@@ -69,14 +126,13 @@ static int call(
 	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	struct http_call_request q = {.method = method,
 		.path = path,
-		.timeout_ms = a->timeout_ms,
 		.body = text,
 		.body_bytes = text ? strlen(text) : 0,
 		.content_type = text ? "application/json" : NULL,
 		.reads_only = !strcmp(method, "GET")};
 	struct http_call_answer answer;
 	json_error_t why;
-	int result = http_client_do(a->http, &q, &answer, e);
+	int result = send_until_taken(a, &q, &answer, e);
 
 	if (root)
 		*root = NULL;
@@ -260,10 +316,9 @@ int api_partitions(struct api *a, const char *topic, struct arena *m, struct api
 
 int api_status(struct api *a, struct arena *m, const char **json, struct err *e)
 {
-	struct http_call_request q = {
-		.method = "GET", .path = "/api/v1/status", .timeout_ms = a->timeout_ms, .reads_only = true};
+	struct http_call_request q = {.method = "GET", .path = "/api/v1/status", .reads_only = true};
 	struct http_call_answer answer;
-	int result = http_client_do(a->http, &q, &answer, e);
+	int result = send_until_taken(a, &q, &answer, e);
 
 	if (!result)
 		*json = arena_strndup(m, answer.body.data ? answer.body.data : "", answer.body.len);

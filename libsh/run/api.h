@@ -2,10 +2,13 @@
 /*
  * The HTTP API of shd as typed calls. Results live in the arena that is passed. Errors are those of
  * http_client.h. One struct api belongs to one thread.
+ * What is refused for now, as while shd starts, is sent again until timeout_ms have passed; only api_produce()
+ * leaves that to its caller, who knows which records were taken.
  */
 #ifndef SH_RUN_API_H
 #define SH_RUN_API_H
 
+#include <stdbool.h>
 #include "libsh/base/mem.h"
 #include "libsh/run/http_client.h"
 
@@ -13,6 +16,17 @@ struct api;
 struct api *api_new(const char *server, const char *token, int64_t timeout_ms, struct err *e);
 void api_free(struct api *a);
 struct http_client *api_http(struct api *a); /* for calls that stream */
+
+/* The pauses between tries: growing, as long at least as the server asks for, and with jitter. */
+struct api_retry {
+	int64_t deadline_ms, backoff_ms;
+	unsigned seed;
+};
+void api_retry_init(struct api_retry *r, int64_t timeout_ms);
+/* The request was refused and changed nothing, so that it may be sent again. */
+bool api_is_refused_for_now(const struct err *e);
+/* Sleep until the next try. False, at once: it would come after the deadline. */
+bool api_retry_wait(struct api_retry *r, int64_t retry_after_ms);
 
 struct api_setting {
 	const char *key, *value;

@@ -367,6 +367,8 @@ static void error_of_answer(const struct http_call *call, struct err *e)
 
 	if (name && code == ERR_INTERNAL && strcmp(name, err_name(ERR_INTERNAL)))
 		code = code_of_status(a->status);
+	if (!name && a->status == 502 && !call->request.reads_only)
+		code = ERR_OUTCOME_UNKNOWN; /* of a proxy, which may have passed the request on */
 	if (message)
 		err_set(e, code, "%s", message);
 	else
