@@ -17,6 +17,8 @@ void fake_down(struct role_self *self, enum role peer, bool down);
 void fake_fault(struct role_self *self, int type, enum err_code code, bool act);
 /* The next commit gets this verdict (enum meta_verdict) on all its runs, and nothing is written. */
 void fake_verdict(struct role_self *self, int verdict);
+/* A round of retention at meta; the agent is not told. */
+void fake_expire(struct role_self *self);
 /* Run the loop until *flag, at most ms; false when the time was up. */
 bool fake_run_until(struct role_self *self, const bool *flag, int64_t ms);
 

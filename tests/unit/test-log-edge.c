@@ -297,6 +297,34 @@ static void test_raised(const char *dir)
 	mem_free(own);
 }
 
+/* What expired, or vanished, under an agent that was not told. */
+static void test_expired(const char *dir)
+{
+	char *own = mem_printf("%s/expired", dir), *vanish = mem_printf("rm -r %s/objects/segments", own);
+	struct partition *p;
+
+	start(own, NULL, NULL);
+	create("expired", 1, "{\"retention.bytes\":\"0\"}");
+	p = part("expired", 0);
+	append(p, "old", 1);
+	wait_for(p, 1, DURABILITY_OBJECT);
+	is_str(fetch(p, 0), "old", "a record in a segment");
+	append(p, "tail", 2);
+	wait_for(p, 2, DURABILITY_WAL);
+	runs_release(t.log);
+	fake_expire(t.self);
+	is_str(fetch(p, 0), "offset_out_of_range", "expires: whoever reads there is told so, and not of damage");
+	ok(p->log_start == 1 && p->records == 1, "the log start and the count are right then");
+	is_str(fetch(p, 1), "tail", "what follows is read");
+	wait_for(p, 2, DURABILITY_OBJECT);
+	runs_release(t.log);
+	ok(system(vanish) == 0, "an object vanishes");
+	is_str(fetch(p, 1), "corrupt", "what is missing although the metadata counts on it is damage");
+	stop();
+	mem_free(own);
+	mem_free(vanish);
+}
+
 int main(void)
 {
 	char dir[] = "/tmp/test-log-edge-XXXXXX";
@@ -309,6 +337,7 @@ int main(void)
 	test_kept_writer(dir);
 	test_never(dir);
 	test_raised(dir);
+	test_expired(dir);
 	test_lost_commit(dir);
 	test_refused(dir);
 	test_late_waits(dir);
