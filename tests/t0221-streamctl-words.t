@@ -33,4 +33,13 @@ wait $producer
 is $? 4 "so is the first look-up of a topic, which gets its answer then"
 ok "the topic is there" streamctl topic describe retried
 
+# ---- input that is not as meant ----
+streamctl topic create input
+echo '{"valu":"a"}' >typo
+fails 11 "a member that is mistyped is no record of null" streamctl produce input -f ndjson typo
+said "... and is named" 'record 1: .*"valu" is no member'
+echo '{"value":null,"key":null}' | streamctl produce input -f ndjson
+ok "null for key and value comes back" sh -c 'streamctl consume input -e -o ndjson | streamctl produce input -f ndjson'
+is "$(streamctl consume input -e -f '%K %V,')" "-1 -1,-1 -1," "... as null"
+
 done_testing

@@ -126,6 +126,7 @@ struct reading {
 	struct json_scan scan;
 	bool loose;
 	bool has_key, has_value, has_headers;
+	struct bytes unknown; /* the first name that means nothing here */
 	struct ndjson_record *out;
 };
 
@@ -338,7 +339,21 @@ static int read_member(struct reading *rd, const struct bytes *name, struct err 
 	}
 	if (JSON_IS(name, "topic"))
 		return read_bytes(s, false, &out->topic, e);
+	if (!rd->unknown.data)
+		rd->unknown = (struct bytes){name->len ? name->data : nothing, name->len};
 	return json_scan_skip(s, NULL, e);
+}
+
+/* {"valu":"a"} is a mistake and no record of null; {"partition":0,"offset":7} is one, as ndjson_write() puts it. */
+static int check_members(const struct reading *rd, struct err *e)
+{
+	int shown = rd->unknown.len < 40 ? (int)rd->unknown.len : 40;
+
+	if (rd->has_key || rd->has_value || rd->has_headers || !rd->unknown.data)
+		return 0;
+	err_set(e, ERR_BAD_DATA, "there is no key, value or headers; \"%.*s\" is no member of a record", shown,
+		(const char *)rd->unknown.data);
+	return err_hint(e, "a record of null is written {\"value\":null}");
 }
 
 int ndjson_read(
@@ -355,5 +370,7 @@ int ndjson_read(
 	while ((more = json_scan_member(&rd.scan, &name, e)) > 0)
 		if (read_member(&rd, &name, e))
 			return -1;
-	return more < 0 ? -1 : json_scan_end(&rd.scan, e);
+	if (more < 0 || json_scan_end(&rd.scan, e))
+		return -1;
+	return check_members(&rd, e);
 }

@@ -4,7 +4,8 @@
  * {"partition":0,"offset":12,"timestamp":1700000000000,"key":"k","value":"v","headers":[["h","v"]]}
  * key/value absent or null means null; bytes that are not UTF-8 go to key_base64, value_base64 and
  * ["h",{"base64":"..."}] (header names that are not UTF-8: [{"base64":"..."}, ...]); a null header value is
- * null. Reading uses our own scanner: one pass, no tree; unknown members are skipped, depth is limited.
+ * null. Reading uses our own scanner: one pass, no tree; depth is limited. Unknown members are skipped, but an
+ * object that has some and none of key, value and headers is refused: a name was mistyped.
  */
 #ifndef SH_FORMAT_NDJSON_H
 #define SH_FORMAT_NDJSON_H

@@ -114,6 +114,11 @@ static void test_reading(void)
 		"unknown members and white space");
 	reads("{\"value\":null}", false, NULL, "null is null");
 	reads("{}", false, NULL, "absent is null");
+	reads("{\"partition\":0,\"offset\":7,\"timestamp\":1,\"topic\":\"t\"}", false, NULL,
+		"so it is in what is written of a record of null");
+	reads("{\"valu\":1,\"headers\":null}", false, NULL, "headers alone make a record");
+	REFUSES("{\"valu\":\"a\"}", "\"valu\" is no member");
+	REFUSES("{\"partition\":1,\"\":2}", "\"\" is no member");
 	reads("{\"value\":\"\"}", false, "", "empty is not null");
 	reads("{\"value\":{\"a\": 1}}", true, "{\"a\": 1}", "loose: an object is kept as its text");
 	reads("{\"value\":12.50}", true, "12.50", "loose: so is a number");
