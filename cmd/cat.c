@@ -343,7 +343,7 @@ static void damaged_wal(void *ctx, const char *path, uint64_t from, uint64_t to)
 {
 	struct err e = ERR_INIT;
 
-	err_set(&e, ERR_CORRUPT, "damaged from LSN %llx to %llx", (unsigned long long)from, (unsigned long long)to);
+	err_set(&e, ERR_CORRUPT, "damaged from LSN 0x%llx to 0x%llx", (unsigned long long)from, (unsigned long long)to);
 	note_damage(ctx, path, &e);
 }
 

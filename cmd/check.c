@@ -104,7 +104,7 @@ static int on_damage(void *ctx, uint64_t from, uint64_t to)
 {
 	struct wal_check_context *w = ctx;
 
-	check_report_damage(w->report, w->path, "%llu bytes from LSN %llx on are damaged: they had been synced",
+	check_report_damage(w->report, w->path, "%llu bytes from LSN 0x%llx on are damaged: they had been synced",
 		(unsigned long long)(to - from), (unsigned long long)from);
 	return 0;
 }

@@ -211,7 +211,7 @@ static int on_entry(void *ctx, struct offline_partition *p, const struct wal_ent
 
 	if (!p)
 		return 0; /* of a deleted topic */
-	snprintf(where, sizeof(where), "LSN %llu", (unsigned long long)entry->lsn);
+	snprintf(where, sizeof(where), "LSN 0x%llx", (unsigned long long)entry->lsn);
 	if (batch_header_read(batch, entry->length, &h, &c->e))
 		return -1;
 	if (batch_last_offset(&h) < p->cursor)
@@ -236,7 +236,7 @@ static void on_damage(void *ctx, const char *path, uint64_t from, uint64_t to)
 {
 	struct check *c = ctx;
 
-	check_report_damage(c->report, path, "%llu bytes from LSN %llx on are damaged: they had been synced",
+	check_report_damage(c->report, path, "%llu bytes from LSN 0x%llx on are damaged: they had been synced",
 		(unsigned long long)(to - from), (unsigned long long)from);
 }
 

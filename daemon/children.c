@@ -456,6 +456,8 @@ static void child_died(struct child *child, int status)
 	if (finished)
 		return;
 	child->failures += WIFEXITED(status);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == FATAL_FOR_EVER)
+		child->failures = HOPELESS_FAILURES;
 	if (!c->was_ready && child->failures >= HOPELESS_FAILURES)
 		c->events->hopeless(c->ctx);
 	else

@@ -70,6 +70,38 @@ static bool has_data(const struct datadir *d)
 	return found;
 }
 
+static bool is_ours(const char *name)
+{
+	static const char *const names[] = {"shd.lock", "run", "VERSION.tmp", "cache", "lost+found"};
+
+	for (size_t i = 0; i < array_count(names); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
+/* Without VERSION it must be empty, or a start that was cut short: a mistyped path is not filled with data. The
+ * root of a file system has lost+found. */
+static int check_stranger(const struct datadir *d, struct err *e)
+{
+	char **names = NULL;
+	size_t count = 0;
+	int status = 0;
+
+	if (datadir_is_made(d->path) || has_data(d))
+		return 0;
+	if (disk_list(d->path, &names, &count, e))
+		return -1;
+	for (size_t i = 0; !status && i < count; i++)
+		if (!is_ours(names[i])) {
+			status = err_set(e, ERR_IO, "%s is not empty and no data directory of shd: it holds '%.64s'", d->path,
+				names[i]);
+			err_hint(e, "name an empty directory with -D, or one that is not there yet");
+		}
+	disk_list_free(names, count);
+	return status;
+}
+
 static int check_version(struct datadir *d, struct err *e)
 {
 	char *path = inside(d, "VERSION");
@@ -103,24 +135,44 @@ static int prepare_run(struct datadir *d, struct err *e)
 	if (mkdir(path, 0700) && !disk_exists(path))
 		status = err_sys(e, ERR_IO, "cannot make %s", path);
 	mem_free(path);
+	return status;
+}
+
+/* What a shd left behind that was killed. */
+static void withdraw_all(struct datadir *d)
+{
 	for (size_t i = 0; i < array_count(run_files); i++)
 		datadir_withdraw(d, run_files[i]);
-	return status;
+}
+
+bool datadir_is_made(const char *path)
+{
+	char *version = mem_printf("%s/VERSION", path);
+	bool made = disk_exists(version);
+
+	mem_free(version);
+	return made;
 }
 
 int datadir_open(struct datadir *d, const char *path, struct err *e)
 {
+	struct err why = ERR_INIT;
 	char *absolute;
 
-	if (disk_make_dirs(path, e))
-		return -1;
+	if (disk_make_dirs(path, &why)) { /* ERR_EXISTS: as a file; that is no conflict with another shd */
+		err_set(e, why.code == ERR_EXISTS ? ERR_IO : why.code, "%s", why.text);
+		return err_hint(e, "name a directory with -D");
+	}
 	absolute = realpath(path, NULL);
 	if (!absolute)
 		return err_sys(e, ERR_IO, "cannot resolve %s", path);
 	d->path = mem_strdup(absolute);
 	free(absolute);
-	if (!take_lock(d, e) && !check_version(d, e) && !prepare_run(d, e))
-		return 0;
+	if (!check_stranger(d, e) && !take_lock(d, e)) {
+		withdraw_all(d); /* before anything that can take time or fail: we are not ready */
+		if (!check_version(d, e) && !prepare_run(d, e))
+			return 0;
+	}
 	fd_close(&d->lock_fd);
 	datadir_release(d);
 	return -1;
@@ -129,8 +181,7 @@ int datadir_open(struct datadir *d, const char *path, struct err *e)
 void datadir_release(struct datadir *d)
 {
 	if (d->lock_fd >= 0)
-		for (size_t i = 0; i < array_count(run_files); i++)
-			datadir_withdraw(d, run_files[i]);
+		withdraw_all(d);
 	fd_close(&d->lock_fd); /* last: from here on the next shd may start */
 	mem_free(d->path);
 	d->path = NULL;

@@ -4,6 +4,8 @@
 #ifndef SH_DAEMON_DATADIR_H
 #define SH_DAEMON_DATADIR_H
 
+#include <stdbool.h>
+
 #include "libsh/base/err.h"
 
 struct datadir {
@@ -12,7 +14,9 @@ struct datadir {
 };
 #define DATADIR_INIT {NULL, -1}
 
-/* Makes it when it is not there. ERR_CONFLICT: another shd holds it (the text names its pid). Clears run/. */
+/* Whether a shd has worked there before. */
+bool datadir_is_made(const char *path);
+/* Makes it when it is not there; one that is not empty must be of shd. ERR_CONFLICT: another shd holds it (the text names its pid). Clears run/ first. */
 int datadir_open(struct datadir *d, const char *path, struct err *e);
 void datadir_release(struct datadir *d);
 /* A file in run/, which appears whole. It is about this run only, so it is not synced. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Starting: lock and check the data directory, open the listening sockets, start the family; when all have
+ * Starting: lock and check the data directory (one that is not there is made last), open the listening sockets, start the family; when all have
  * answered START, say ready. SIGHUP reads the settings again. SIGTERM or SIGINT drains: the family ends in
  * order within drain.timeout, else it is killed and the exit status is 1; a second signal kills at once.
  * Nothing is lost by that, what was acknowledged is on disk: the next start has more to recover.
@@ -95,7 +95,7 @@ static void hopeless(void *ctx)
 {
 	struct supervisor *s = ctx;
 
-	log_error("giving up: a process that shd consists of cannot start, see the lines above");
+	log_error("giving up: a process that shd consists of cannot start, see above why");
 	s->stopping = true;
 	children_kill(s->children);
 }
@@ -236,23 +236,33 @@ static int open_family(struct supervisor *s, struct err *e)
 	return children_start(s->children, e);
 }
 
+/* A data directory is made only when we can listen. When it is there, its lock tells more than a port that is taken. */
+static int claim(struct supervisor *s, struct err *e)
+{
+	const char *dir = settings_string(s->settings, "data.dir");
+	bool made = datadir_is_made(dir);
+
+	if (made && datadir_open(&s->datadir, dir, e))
+		return -1;
+	if (listeners_open(&s->listeners, "http", settings_string(s->settings, "http.listen"), e))
+		return -1;
+	return made ? 0 : datadir_open(&s->datadir, dir, e);
+}
+
 static int begin(struct supervisor *s, struct err *e)
 {
 	struct buf ports = BUF_INIT(1024);
 	char pid[16];
-	int status = -1;
+	int status;
 
-	if (datadir_open(&s->datadir, settings_string(s->settings, "data.dir"), e))
+	if (claim(s, e))
 		return -1;
-	if (listeners_open(&s->listeners, "http", settings_string(s->settings, "http.listen"), e))
-		goto out;
 	listeners_ports(&s->listeners, "http", &ports);
 	publish(s, "http.port", ports.data);
 	snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
 	publish(s, "shd.pid", pid);
 	say_what_settings_mean(s->settings);
 	status = open_family(s, e);
-out:
 	buf_release(&ports);
 	return status;
 }

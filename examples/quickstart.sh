@@ -27,6 +27,11 @@ run() {
 	"$@"
 }
 
+if ! [ -w "$top" ] || { [ -e "$top/build" ] && ! [ -w "$top/build" ]; }; then
+	echo "quickstart: $(id -un) may not write to $top, where it builds: copy the directory, or clone it, to a place of your own" >&2
+	exit 1
+fi
+
 # ---- build -------------------------------------------------------------------------------------------------------
 say "Build"
 sh "$top/tests/deps.sh" build

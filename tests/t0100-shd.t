@@ -69,6 +69,7 @@ ok 'which goes on' test -e "$DATA/run/ready"
 "$SHD" -D "$TMP/other" -O "http.listen=127.0.0.1:$PORT" >"$TMP/second" 2>&1
 is $? 5 'a port that is in use'
 like "$(cat "$TMP/second")" "cannot listen on 127.0.0.1:$PORT" 'is named'
+ok 'and no data directory is left half made' test ! -e "$TMP/other"
 
 # ---- restarts ----
 descriptors() {
@@ -170,6 +171,14 @@ wait "$SHD_PID"
 is $? 1 'a role that cannot start at all ends shd with status 1'
 SHD_PID=
 ok 'which says so' logged 'giving up: a process'
+is "$(grep -c 'meta .pid [0-9]*. exited with status 3' "$SHD_LOG")" 3 'after three times'
+echo never >"$DATA/test-meta"
+launch_shd
+wait_for '! alive "$SHD_PID"' 30
+wait "$SHD_PID"
+is $? 1 'one that says it never will ends shd, too'
+SHD_PID=
+is "$(grep -c 'not with this configuration: it is wrong; mend it' "$SHD_LOG")" 1 'which has said so once'
 rm "$DATA/test-meta"
 
 echo deaf >"$DATA/test-meta"
@@ -187,5 +196,20 @@ mkdir -p "$DATA/meta"
 rm "$DATA/VERSION"
 fails 10 'data without a version are refused' "$SHD" -D "$DATA" -O http.listen=127.0.0.1:0
 ok 'and VERSION is not made up' test ! -e "$DATA/VERSION"
-fails 10 'a directory that cannot be made' "$SHD" -D /proc/none
+fails 10 'a directory that cannot be made' "$SHD" -D /proc/none -O http.listen=127.0.0.1:0
+fails 10 'a file is no directory' "$SHD" -D "$TMP/conf/c" -O http.listen=127.0.0.1:0
+fails 10 'nor is what would lie in it' "$SHD" -D "$TMP/conf/c/x" -O http.listen=127.0.0.1:0
+mkdir -p "$TMP/home/lost+found"
+touch "$TMP/home/letter.txt"
+fails 10 'a directory with other things in it' "$SHD" -D "$TMP/home" -O http.listen=127.0.0.1:0
+like "$(cat "$TMP/ok.out")" "home is not empty and no data directory of shd: it holds 'letter.txt'; name an empty" 'which is said'
+is "$(ls "$TMP/home" | tr '\n' ' ')" 'letter.txt lost+found ' 'and nothing is put there'
+rm "$TMP/home/letter.txt"
+DATA=$TMP/home
+start_shd
+ok 'a file system of its own is taken' test -e "$DATA/VERSION"
+kill_shd
+echo 'streamhouse 99' >"$DATA/VERSION"
+fails 12 'a start that fails' "$SHD" -D "$DATA" -O http.listen=127.0.0.1:0
+ok 'takes away run/ready of a shd that was killed' test ! -e "$DATA/run/ready"
 done_testing

@@ -91,7 +91,7 @@ is "$(produce 1 i)" 200 'and take records'
 is "$(read_all 0)" 'a b c f ' 'the damaged one serves what is before the damage'
 is "$(produce 0 i)" 503 'and takes nothing'
 is "$(jq -r .error.code <"$TMP/body")" partition_damaged 'by its code'
-like "$(jq -r .error.message <"$TMP/body")" 'ends? at offset 4' 'with the offset where it ends'
+like "$(jq -r .error.message <"$TMP/body")" 'offsets 4 to 4 are lost' 'with the offset where it ends'
 api GET /api/v1/topics/t/partitions >"$TMP/partitions"
 like "$(jq -r '.[0].damage' <"$TMP/partitions")" 'damaged' 'it is seen in the list of partitions'
 is "$(jq -c '[.[1, 2].damage]' <"$TMP/partitions")" '[null,null]' 'and the others are well'

@@ -19,7 +19,7 @@ static void meta_start(struct role_self *self)
 	snapshot_init(&role);
 	role.url = role_full_url(self, url, "sqlite:", "meta/meta.db");
 	if (meta_open(url, self->data_dir, false, &role.meta, &e) < 0)
-		fatalx("cannot open the metadata %s: %s%s%s", url, e.text, *e.hint ? "; " : "", e.hint);
+		fatal_err(&e, "cannot open the metadata %s", url);
 	notice_changes(&role);
 	role_ready(self);
 }

@@ -70,12 +70,12 @@ static void store_start(struct role_self *self)
 	list_init(&store.builds_waiting);
 	hide_keys(url);
 	if (object_store_open(url, self->data_dir, self->settings, &store.objects, &e) < 0)
-		fatalx("cannot open the object store %s: %s%s%s", url, e.text, *e.hint ? "; " : "", e.hint);
+		fatal_err(&e, "cannot open the object store %s", url);
 	if (is_remote(url))
 		store.objects = object_guard_new(store.objects, settings_number(self->settings, "s3.put_rate"),
 			settings_number(self->settings, "s3.get_rate"));
 	if (cache_open(cache_dir, (uint64_t)cache_max, &store.cache, &e) < 0)
-		fatalx("cannot open the cache: %s", e.text);
+		fatal_err(&e, "cannot open the cache");
 	store.build_pool = work_pool_new(self->loop, STORE_BUILDS, STORE_BUILDS, &e);
 	store.io_pool = work_pool_new(self->loop, STORE_IO_THREADS, STORE_FETCHES + STORE_REMOVES + STORE_CHORES, &e);
 	if (!store.build_pool || !store.io_pool)

@@ -160,3 +160,29 @@ void fatalx(const char *fmt, ...)
 	va_end(ap);
 	exit(1);
 }
+
+static int fatal_status(enum err_code code)
+{
+	switch (code) {
+	case ERR_INVALID_ARGUMENT:
+	case ERR_USAGE:
+	case ERR_TOO_LARGE:
+	case ERR_NOT_BUILT:
+	case ERR_CORRUPT:
+		return FATAL_FOR_EVER;
+	default: /* a conflict too: whoever holds the lock may be about to end */
+		return 1;
+	}
+}
+
+void fatal_err(const struct err *e, const char *fmt, ...)
+{
+	char message[LOG_LINE_BYTES];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	log_error("%s: %s%s%s", message, e->text, *e->hint ? "; " : "", e->hint);
+	exit(fatal_status(e->code));
+}

@@ -7,6 +7,8 @@
 #ifndef SH_BASE_LOG_H
 #define SH_BASE_LOG_H
 
+#include "libsh/base/err.h"
+
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
@@ -21,5 +23,9 @@ void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Log and exit with status 1: programs only, never from libsh. fatal() adds strerror(errno). */
 void fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 void fatalx(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+/* Log that, ": ", the error and its hint. The exit status is FATAL_FOR_EVER when the error says that starting again would end the
+ * same way (a wrong configuration, damage), so that whoever started us need not try; else 1. */
+enum { FATAL_FOR_EVER = 78 };
+void fatal_err(const struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3), noreturn));
 
 #endif

@@ -62,7 +62,7 @@ int wal_file_header_read(const uint8_t *p, struct wal_file_header *h, struct err
 	h->session = get_le64(p + 56);
 	h->created_ms = (int64_t)get_le64(p + 64);
 	if (h->base_lsn % WAL_FILE_BYTES || h->base_lsn > UINT64_MAX - WAL_FILE_BYTES)
-		return err_set(e, ERR_CORRUPT, "the WAL file claims base LSN %llu, which is not a multiple of its size",
+		return err_set(e, ERR_CORRUPT, "the WAL file claims base LSN 0x%llx, which is not a multiple of its size",
 			(unsigned long long)h->base_lsn);
 	return 0;
 }

@@ -61,7 +61,7 @@ struct builder {
 
 static int corrupt(const struct builder *x, uint64_t position, const char *what, struct err *e)
 {
-	err_set(e, ERR_CORRUPT, "the WAL entry at LSN %llu %s", (unsigned long long)(x->base + position), what);
+	err_set(e, ERR_CORRUPT, "the WAL entry at LSN 0x%llx %s", (unsigned long long)(x->base + position), what);
 	return err_hint(e, "`streamctl check` on the data directory says how far the damage goes");
 }
 
@@ -385,7 +385,7 @@ static int check_generation(const struct segment_build *b, struct err *e)
 		return -1;
 	if (h.generation == b->generation && h.base_lsn == wal_file_base(b->first_lsn))
 		return 0;
-	return err_set(e, ERR_CORRUPT, "the WAL file of LSN %llu was recycled: it has generation %llu, not %llu",
+	return err_set(e, ERR_CORRUPT, "the WAL file of LSN 0x%llx was recycled: it has generation %llu, not %llu",
 		(unsigned long long)b->first_lsn, (unsigned long long)h.generation, (unsigned long long)b->generation);
 }
 
@@ -394,7 +394,7 @@ static int check_range(const struct segment_build *b, struct err *e)
 	uint64_t base = wal_file_base(b->first_lsn);
 
 	if (b->end_lsn < b->first_lsn || b->end_lsn - base > WAL_FILE_BYTES || b->first_lsn - base < WAL_HEADER_BYTES)
-		return err_set(e, ERR_INVALID_ARGUMENT, "LSN %llu to %llu is no range of a WAL file",
+		return err_set(e, ERR_INVALID_ARGUMENT, "LSN 0x%llx to 0x%llx is no range of a WAL file",
 			(unsigned long long)b->first_lsn, (unsigned long long)b->end_lsn);
 	for (size_t i = 1; i < b->source_count; i++)
 		if (compare_source(&b->sources[i - 1].topic, b->sources[i - 1].partition, &b->sources[i]) >= 0)

@@ -158,7 +158,7 @@ static int deliver(struct scan *s, const struct wal_entry *entry, const uint8_t 
 	bool known = entry->type == WAL_BATCH || entry->type == WAL_SYNC_MARK;
 
 	if (!known && entry->type & MUST_UNDERSTAND) {
-		err_set(e, ERR_NOT_BUILT, "the WAL entry at LSN %llu has type %#x, which must be understood to read on",
+		err_set(e, ERR_NOT_BUILT, "the WAL entry at LSN 0x%llx has type %#x, which must be understood to read on",
 			(unsigned long long)entry->lsn, entry->type);
 		return err_hint(e, "use the version of StreamHouse that wrote it, or a newer one");
 	}

@@ -2,7 +2,7 @@
 /*
  * Stands in for every role program in tests of the supervisor; which one it is its title says ("shd: agent 0"). The agent asks meta and
  * store for their status, is ready when both have answered, and goes on asking meta. A file DIR/test-ROLE makes it misbehave:
- * "exit": exits with status 3 instead of starting; "stuck": never drains; "deaf": never becomes ready.
+ * "exit": exits with status 3 instead of starting; "never": so, and starting it again does not help; "stuck": never drains; "deaf": never becomes ready.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,8 +50,15 @@ static void ask(void *ctx)
 
 static void start(struct role_self *self)
 {
+	struct err e = ERR_INIT;
+
 	if (told_to(self, "exit"))
 		exit(3);
+	if (told_to(self, "never")) {
+		err_set(&e, ERR_INVALID_ARGUMENT, "it is wrong");
+		err_hint(&e, "mend it");
+		fatal_err(&e, "not with this configuration");
+	}
 	if (told_to(self, "deaf"))
 		return;
 	if (self->role != ROLE_AGENT) {

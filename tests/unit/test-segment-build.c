@@ -218,7 +218,7 @@ static void test_refused(void)
 			abort();
 	}
 	is_int(missed, 0, "every damaged byte of an entry is noticed");
-	snprintf(lsn, sizeof(lsn), "%llu", (unsigned long long)(base + WAL_HEADER_BYTES));
+	snprintf(lsn, sizeof(lsn), "0x%llx", (unsigned long long)(base + WAL_HEADER_BYTES));
 	ok(strstr(text, lsn) != NULL, "and the LSN is named");
 	close(w.fd);
 }

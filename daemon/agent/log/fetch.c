@@ -85,7 +85,7 @@ static int window_load(struct log *l, struct tail_window *w, uint64_t lsn, size_
 	uint64_t end;
 
 	if (!f || wal_file_fd(f) < 0)
-		return err_set(e, ERR_INTERNAL, "no WAL file holds LSN %llx", (unsigned long long)lsn);
+		return err_set(e, ERR_INTERNAL, "no WAL file holds LSN 0x%llx", (unsigned long long)lsn);
 	end = f->end_lsn;
 	if (lsn + want > end)
 		want = (size_t)(end - lsn);
@@ -106,7 +106,7 @@ static int window_entry(struct log *l, struct tail_window *w, uint64_t lsn, uint
 	enum wal_check check = WAL_SHORT;
 
 	if (!f)
-		return err_set(e, ERR_INTERNAL, "no WAL file holds LSN %llx", (unsigned long long)lsn);
+		return err_set(e, ERR_INTERNAL, "no WAL file holds LSN 0x%llx", (unsigned long long)lsn);
 	for (int tries = 0; check == WAL_SHORT && tries < 3; tries++) {
 		if (lsn >= w->lsn && lsn < w->lsn + w->len)
 			check = wal_entry_read(l->window.data + (lsn - w->lsn), w->len - (size_t)(lsn - w->lsn), lsn, f->generation,
@@ -115,7 +115,7 @@ static int window_entry(struct log *l, struct tail_window *w, uint64_t lsn, uint
 			return -1;
 	}
 	if (check != WAL_VALID)
-		return err_set(e, ERR_CORRUPT, "the WAL entry at LSN %llx in %s is damaged", (unsigned long long)lsn, f->path);
+		return err_set(e, ERR_CORRUPT, "the WAL entry at LSN 0x%llx in %s is damaged", (unsigned long long)lsn, f->path);
 	*batch = (const uint8_t *)l->window.data + (lsn - w->lsn) + WAL_ENTRY_BYTES;
 	return 0;
 }

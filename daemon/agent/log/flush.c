@@ -224,7 +224,7 @@ static int64_t range_failed(struct range *r, const struct err *e, const char *wh
 
 	r->tries++;
 	if (r->tries <= 3 || r->tries % 10 == 0)
-		log_warn("%s of WAL range %llx-%llx failed (try %u): %s", what, (unsigned long long)r->first_lsn,
+		log_warn("%s of WAL range 0x%llx-0x%llx failed (try %u): %s", what, (unsigned long long)r->first_lsn,
 			(unsigned long long)r->end_lsn, r->tries, e->text);
 	return pause < RETRY_LAST_MS ? pause : RETRY_LAST_MS;
 }

@@ -132,7 +132,7 @@ void log_start(struct log *l, void (*serving)(void *ctx), void *ctx)
 	l->serving = serving;
 	l->serving_ctx = ctx;
 	if (session_lock_slot(l, &e) < 0)
-		fatalx("slot %u: %s%s%s", l->slot, e.text, e.hint[0] ? "; " : "", e.hint);
+		fatal_err(&e, "slot %u", l->slot);
 	session_open(l, log_session_opened);
 }
 

@@ -39,6 +39,16 @@ struct recovery {
 	struct err e;
 };
 
+/* What is lost lies between what the partition has and the entry found behind it; or they overlap, which no writer does. */
+static char *recover_describe(const struct log *l, const struct partition *p, const struct batch_header *h)
+{
+	if (h->base_offset > p->end)
+		return mem_printf("the log is damaged: its records with offsets %lld to %lld are lost; those found behind them, from offset %lld on, are in %s",
+			(long long)p->end, (long long)h->base_offset - 1, (long long)h->base_offset, l->quarantine_dir);
+	return mem_printf("the log is damaged: it ends at offset %lld, but records found behind that begin at offset %lld; they are in %s",
+		(long long)p->end, (long long)h->base_offset, l->quarantine_dir);
+}
+
 static int recover_damaged(struct log *l, struct partition *p, const struct wal_entry *entry, const void *batch,
 	const struct batch_header *h)
 {
@@ -47,9 +57,7 @@ static int recover_damaged(struct log *l, struct partition *p, const struct wal_
 
 	p->private_->suspect = false; /* known by now */
 	if (end > p->private_->accepted) {
-		why = mem_printf("the log is damaged: its batches end at offset %lld, the next one found starts at %lld and follows %lld; "
-				 "what was found behind the damage is in %s",
-			(long long)p->end, (long long)h->base_offset, (long long)entry->previous_end, l->quarantine_dir);
+		why = recover_describe(l, p, h);
 		quarantine_mark(l, p, why, end);
 		mem_free(why);
 	}
@@ -168,7 +176,7 @@ static int recover_damage(void *ctx, uint64_t from, uint64_t to)
 {
 	struct log *l = ctx;
 
-	log_error("the WAL is damaged from LSN %llx to %llx: what was there had been synced", (unsigned long long)from,
+	log_error("the WAL is damaged from LSN 0x%llx to 0x%llx: what was there had been synced", (unsigned long long)from,
 		(unsigned long long)to);
 	flush_cut(l, from);
 	l->range_start_lsn = to;
@@ -267,7 +275,7 @@ static void recover_finish(struct log *l)
 		l->range_start_lsn = r->failed_lsn;
 	} else {
 		if (wal_begin(l->wal, r->rewrite_base, r->previous_end, r->rewrite.data, r->rewrite.len, &e) < 0)
-			fatalx("the write-ahead log cannot be opened: %s%s%s", e.text, e.hint[0] ? "; " : "", e.hint);
+			fatal_err(&e, "the write-ahead log cannot be opened");
 		recover_remove_clean(l);
 		l->state = LOG_SERVING;
 		l->range_start_lsn = r->rewrite_base + WAL_HEADER_BYTES;
@@ -308,7 +316,7 @@ void recover_step(struct log *l)
 
 		r->next++;
 		if (recover_file(l, f, r->next < r->count ? f + 1 : NULL, &e) < 0)
-			fatalx("recovery of %s: %s%s%s", f->path, e.text, e.hint[0] ? "; " : "", e.hint);
+			fatal_err(&e, "recovery of %s", f->path);
 	}
 	recover_finish(l);
 }
@@ -398,9 +406,11 @@ void recover_start(struct log *l, void (*done)(struct log *l))
 	recover_tidy(l);
 	if (wal_list(l->wal_dir, &r->files, &r->count, &bad, &e) < 0)
 		fatalx("%s", e.text);
-	if (bad)
-		fatalx("%zu file(s) in %s have no readable header and may hold acknowledged records: see streamhouse-recovery(7)", bad,
-			l->wal_dir);
+	if (bad) {
+		err_set(&e, ERR_CORRUPT, "%zu file(s) in %s have no readable header and may hold acknowledged records", bad, l->wal_dir);
+		err_hint(&e, "see streamhouse-recovery(7)");
+		fatal_err(&e, "recovery");
+	}
 	r->rewrite_base = r->count ? r->files[r->count - 1].header.base_lsn + WAL_FILE_BYTES : WAL_FILE_BYTES;
 	r->rewrite_generation = wal_next_generation(l->wal);
 	recover_step(l);

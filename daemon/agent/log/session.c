@@ -78,12 +78,18 @@ static void session_extend(struct log *l)
 /* What we saw of the metadata outlives us, so that a restored older copy is noticed. */
 static void session_check_history(struct log *l, uint64_t incarnation, uint64_t sequence)
 {
+	struct err e = ERR_INIT;
+
 	if (l->incarnation && incarnation != l->incarnation)
-		fatalx("the metadata is another one than this data was written with (incarnation %" PRIx64 ", not %" PRIx64
-		       "): see streamhouse-recovery(7)", incarnation, l->incarnation);
-	if (sequence < l->commit_sequence)
-		fatalx("the metadata went back in time (commit %" PRIu64 ", but %" PRIu64 " was seen): see streamhouse-recovery(7)", sequence,
+		err_set(&e, ERR_CORRUPT, "the metadata is another one than this data was written with (incarnation %" PRIx64
+			", not %" PRIx64 ")", incarnation, l->incarnation);
+	else if (sequence < l->commit_sequence)
+		err_set(&e, ERR_CORRUPT, "the metadata went back in time (commit %" PRIu64 ", but %" PRIu64 " was seen)", sequence,
 			l->commit_sequence);
+	if (e.code) {
+		err_hint(&e, "see streamhouse-recovery(7)");
+		fatal_err(&e, "slot %u", l->slot);
+	}
 	l->incarnation = incarnation;
 }
 
@@ -140,7 +146,7 @@ static void session_opened(void *ctx, const void *reply, struct chan_message *me
 		return;
 	}
 	if (e)
-		fatalx("no session for slot %u: %s%s%s", l->slot, e->text, e->hint[0] ? "; " : "", e->hint);
+		fatal_err(e, "no session for slot %u", l->slot);
 	session_check_history(l, m->incarnation, m->commit_sequence);
 	l->session = m->session;
 	session_save_history(l);
