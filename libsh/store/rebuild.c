@@ -216,7 +216,7 @@ static int on_object(void *ctx, const struct object_info *o)
 	if (why.code != ERR_CORRUPT && why.code != ERR_NOT_FOUND && why.code != ERR_NOT_BUILT) {
 		/* The store does not answer: that says nothing of what it holds. */
 		err_set(w->e, why.code, "%s: %s", o->name, why.text);
-		return -1;
+		return err_hint(w->e, "try again; an object that is damaged for good can be moved out of the store");
 	}
 	w->r->unreadable++;
 	note(w, true, o->name, "%s; it is left out", why.text);
