@@ -155,4 +155,8 @@ same "$TMP/want-u" "$TMP/out" 'it is the same'
 stop_shd
 $STREAMCTL check "$store" >"$TMP/out" 2>&1
 is "$?" 0 'the bucket is whole'
+mkdir "$TMP/again" "$TMP/again/meta"
+ok 'metadata are made anew from the bucket' "$STREAMCTL" check --rebuild "$store" --to "$TMP/again/meta/meta.db"
+$STREAMCTL cat -t t -f '%v\n' --objects "$store" "$TMP/again" >"$TMP/out" 2>"$TMP/err"
+same "$TMP/want" "$TMP/out" 'and lead to the same records'
 done_testing
