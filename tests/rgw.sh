@@ -152,4 +152,4 @@ stop_rgw() {
 }
 
 # Whatever ends the test, nothing of this stays.
-trap 'stop_rgw; tap_at_exit' EXIT
+trap 'rgw_status=$?; stop_rgw; (exit $rgw_status); tap_at_exit' EXIT

@@ -79,7 +79,7 @@ if $as_other test -x "$SHD" && $as_other test -w "$TMP/other"; then
 	$as_other "$SHD" -D "$TMP/other/data" -O http.listen=127.0.0.1:0 -O kafka.listen= -O "object.url=$store" \
 		>"$TMP/other.log" 2>&1 </dev/null &
 	OTHER_PID=$!
-	trap 'kill "$OTHER_PID" 2>/dev/null; stop_rgw; tap_at_exit' EXIT
+	trap 'rgw_status=$?; kill "$OTHER_PID" 2>/dev/null; stop_rgw; (exit $rgw_status); tap_at_exit' EXIT
 	wait_for '[ -e "$TMP/other/data/run/ready" ] || ! alive "$OTHER_PID"' 30
 fi
 other_role() { # role: its pid

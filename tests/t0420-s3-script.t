@@ -13,7 +13,7 @@ rules() { # line...: a new script; the log starts afresh
 rules '# none'
 s3-script "$RULES" "$TMP/port" "$LOG" &
 script_pid=$!
-trap 'kill $script_pid 2>/dev/null; tap_at_exit' EXIT
+trap 'script_status=$?; kill $script_pid 2>/dev/null; (exit $script_status); tap_at_exit' EXIT
 wait_for '[ -s "$TMP/port" ]' 10 || bail 'the scripted server did not start'
 server=http://127.0.0.1:$(cat "$TMP/port")
 

@@ -72,8 +72,9 @@ static void store_start(struct role_self *self)
 	if (object_store_open(url, self->data_dir, self->settings, &store.objects, &e) < 0)
 		fatal_err(&e, "cannot open the object store %s", url);
 	if (is_remote(url))
-		store.objects = object_guard_new(store.objects, settings_number(self->settings, "s3.put_rate"),
-			settings_number(self->settings, "s3.get_rate"));
+		store.objects =
+			object_guard_new(store.objects, settings_number(self->settings, "s3.put_rate"),
+				settings_number(self->settings, "s3.get_rate"));
 	if (cache_open(cache_dir, (uint64_t)cache_max, &store.cache, &e) < 0)
 		fatal_err(&e, "cannot open the cache");
 	store.build_pool = work_pool_new(self->loop, STORE_BUILDS, STORE_BUILDS, &e);

@@ -266,8 +266,8 @@ int sigv4_string_to_sign(struct buf *out, const struct sigv4_request *q, const s
 
 	if (result == 0) {
 		sigv4_hash(canonical.data, canonical.len, hash);
-		result = buf_addf(out, "AWS4-HMAC-SHA256\n%s\n%.8s/%s/%s/aws4_request\n%s", k->time, k->time, k->region,
-			k->service, hash);
+		result = buf_addf(out, "AWS4-HMAC-SHA256\n%s\n%.8s/%s/%s/aws4_request\n%s", k->time, k->time,
+			k->region, k->service, hash);
 	}
 	buf_release(&canonical);
 	return result;
@@ -291,7 +291,8 @@ static void sign(const struct sigv4_key *k, const char *text, char out[SIGV4_HAS
 	mem_free(secret);
 }
 
-int sigv4_authorization(struct buf *out, const struct sigv4_request *q, const struct sigv4_key *k, struct err *e)
+int sigv4_authorization(
+	struct buf *out, const struct sigv4_request *q, const struct sigv4_key *k, struct err *e)
 {
 	struct header sorted[SIGV4_PAIRS_MAX];
 	struct buf text = BUF_INIT(SIGV4_TEXT_MAX);
@@ -304,8 +305,8 @@ int sigv4_authorization(struct buf *out, const struct sigv4_request *q, const st
 	}
 	sign(k, text.data, signature);
 	buf_release(&text);
-	buf_addf(out, "AWS4-HMAC-SHA256 Credential=%s/%.8s/%s/%s/aws4_request, SignedHeaders=", k->access_key, k->time,
-		k->region, k->service);
+	buf_addf(out, "AWS4-HMAC-SHA256 Credential=%s/%.8s/%s/%s/aws4_request, SignedHeaders=", k->access_key,
+		k->time, k->region, k->service);
 	count = headers_sort(q, sorted);
 	add_signed_names(out, sorted, count);
 	headers_free(sorted, count);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * AWS signature version 4, as S3 and what speaks its language want it: pure text in, text out. The source is "Signature Version 4 signing
- * process" in the AWS documentation; the test has the published vectors.
+ * AWS signature version 4, as S3 and what speaks its language want it: pure text in, text out. The source is
+ * "Signature Version 4 signing process" in the AWS documentation; the test has the published vectors.
  *
- * Paths, names and values are given as they are, not escaped: what is signed is made here, and the same text must be sent.
+ * Paths, names and values are given as they are, not escaped: what is signed is made here, and the same text
+ * must be sent.
  */
 #ifndef SH_FORMAT_SIGV4_H
 #define SH_FORMAT_SIGV4_H
@@ -47,6 +48,7 @@ int sigv4_query(struct buf *out, const struct sigv4_pair *query, size_t count);
 int sigv4_canonical_request(struct buf *out, const struct sigv4_request *q);
 int sigv4_string_to_sign(struct buf *out, const struct sigv4_request *q, const struct sigv4_key *k);
 /* The value of the Authorization header. */
-int sigv4_authorization(struct buf *out, const struct sigv4_request *q, const struct sigv4_key *k, struct err *e);
+int sigv4_authorization(
+	struct buf *out, const struct sigv4_request *q, const struct sigv4_key *k, struct err *e);
 
 #endif

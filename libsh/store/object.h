@@ -63,9 +63,11 @@ int object_dir_open(const char *path, struct object_store **s, struct err *e);
 /* place: "bucket/prefix". Keys come from where object_s3_credentials.h says. Nothing is asked of the network yet. */
 int object_s3_open(const char *place, const struct settings *settings, struct object_store **s, struct err *e);
 
-/* Before a store that is far away (which it takes over): at most so many requests a second (0: no limit; the caller's thread waits, or hears
- * ERR_BACK_PRESSURE when too many wait), and ERR_UNAVAILABLE at once while the store is failing, but for one call now and then. */
-struct object_store *object_guard_new(struct object_store *inner, int64_t puts_per_second, int64_t gets_per_second);
+/* Before a store that is far away (which it takes over): at most so many requests a second (0: no limit; the
+ * caller's thread waits, or hears ERR_BACK_PRESSURE when too many wait), and ERR_UNAVAILABLE at once while the
+ * store is failing, but for one call now and then. */
+struct object_store *object_guard_new(
+	struct object_store *inner, int64_t puts_per_second, int64_t gets_per_second);
 
 /* Wraps another store (takes it over) and fails on demand, for tests. Rules, one a line: "OP MODE [after=N] [times=N] [percent=P seed=S]
  * [delay_ms=N]", OP put|get|size|remove|list|*, MODE unavailable|io|no_space|outcome_unknown (does it, then says so)|not_done (says unknown, did nothing)

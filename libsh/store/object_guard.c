@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stands before a store that is far away. A bucket of tokens per kind of operation keeps us below the rates at which services begin to
- * throttle. A circuit breaker keeps calls from piling up behind a service that is away: after a few failures in a row calls fail at once,
- * for a pause; then one is let through, and what comes of it decides.
+ * Stands before a store that is far away. A bucket of tokens per kind of operation keeps us below the rates
+ * at which services begin to throttle. A circuit breaker keeps calls from piling up behind a service that is
+ * away: after a few failures in a row calls fail at once, for a pause; then one is let through, and what
+ * comes of it decides.
  */
 #include <pthread.h>
 #include <time.h>
@@ -15,15 +16,15 @@ enum guard_op { OP_PUT, OP_GET, OP_COUNT }; /* as services count: what writes, a
 enum { FAILURES_MAX = 3, PAUSE_FIRST_MS = 500, PAUSE_MAX_MS = 5000, TOKEN_WAIT_MAX_MS = 5000 };
 
 struct bucket {
-	int64_t rate; /* tokens a second; 0: no limit */
+	int64_t rate;	 /* tokens a second; 0: no limit */
 	int64_t next_us; /* when the next one is there; up to a second's worth may be behind us */
 };
 struct guard_store {
 	struct object_store base, *inner;
 	pthread_mutex_t lock; /* for what follows */
 	struct bucket buckets[OP_COUNT];
-	int failures;	      /* in a row */
-	bool trying;	      /* one call was let through, and is under way */
+	int failures; /* in a row */
+	bool trying;  /* one call was let through, and is under way */
 	int64_t pause_ms, closed_until_ms;
 };
 
@@ -66,10 +67,11 @@ static int guard_begin(struct guard_store *g, enum guard_op op, struct err *e)
 		wait_us = take_token(&g->buckets[op]);
 	pthread_mutex_unlock(&g->lock);
 	if (failures >= FAILURES_MAX)
-		return err_set(e, ERR_UNAVAILABLE, "the object store failed %d times in a row and is %s", failures,
-			left_ms > 0 ? "given a pause" : "being tried");
+		return err_set(e, ERR_UNAVAILABLE, "the object store failed %d times in a row and is %s",
+			failures, left_ms > 0 ? "given a pause" : "being tried");
 	if (wait_us > TOKEN_WAIT_MAX_MS * 1000)
-		return err_set(e, ERR_BACK_PRESSURE, "more requests to the object store than its limits allow are waiting");
+		return err_set(e, ERR_BACK_PRESSURE,
+			"more requests to the object store than its limits allow are waiting");
 	if (wait_us) {
 		struct timespec t = {wait_us / 1000000, wait_us % 1000000 * 1000};
 
@@ -89,7 +91,8 @@ static int guard_end(struct guard_store *g, int result, const struct err *failed
 		g->failures = 0;
 		g->pause_ms = PAUSE_FIRST_MS;
 	} else if (++g->failures >= FAILURES_MAX) {
-		g->closed_until_ms = clock_mono_ms() + g->pause_ms / 2 + (random.b[0] << 8 | random.b[1]) % (g->pause_ms / 2 + 1);
+		g->closed_until_ms = clock_mono_ms() + g->pause_ms / 2 +
+				     (random.b[0] << 8 | random.b[1]) % (g->pause_ms / 2 + 1);
 		g->pause_ms = 2 * g->pause_ms < PAUSE_MAX_MS ? 2 * g->pause_ms : PAUSE_MAX_MS;
 	}
 	pthread_mutex_unlock(&g->lock);
@@ -108,7 +111,8 @@ static int guard_put(struct object_store *s, const char *name, int fd, uint64_t 
 	return guard_end(g, g->inner->driver->put(g->inner, name, fd, bytes, &failed), &failed, e);
 }
 
-static int guard_get(struct object_store *s, const char *name, uint64_t offset, void *p, size_t n, struct err *e)
+static int guard_get(
+	struct object_store *s, const char *name, uint64_t offset, void *p, size_t n, struct err *e)
 {
 	struct guard_store *g = guard_of(s);
 	struct err failed = ERR_INIT;
@@ -138,8 +142,8 @@ static int guard_remove(struct object_store *s, const char *name, struct err *e)
 	return guard_end(g, g->inner->driver->remove(g->inner, name, &failed), &failed, e);
 }
 
-static int guard_list(struct object_store *s, const char *prefix, int (*each)(void *ctx, const struct object_info *o), void *ctx,
-	struct err *e)
+static int guard_list(struct object_store *s, const char *prefix,
+	int (*each)(void *ctx, const struct object_info *o), void *ctx, struct err *e)
 {
 	struct guard_store *g = guard_of(s);
 	struct err failed = ERR_INIT;
@@ -180,7 +184,8 @@ static const struct object_driver guard_driver = {
 	.free = guard_free,
 };
 
-struct object_store *object_guard_new(struct object_store *inner, int64_t puts_per_second, int64_t gets_per_second)
+struct object_store *object_guard_new(
+	struct object_store *inner, int64_t puts_per_second, int64_t gets_per_second)
 {
 	struct guard_store *g = mem_zalloc(sizeof(*g));
 

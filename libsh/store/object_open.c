@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a URL to a driver. Apart from object.c so that what opens a directory by its path does not link libcurl. */
+/* From a URL to a driver. Apart from object.c so that what opens a directory by its path does not link
+ * libcurl. */
 #include <string.h>
 #include <unistd.h>
 #include "libsh/base/mem.h"
@@ -24,8 +25,8 @@ static int open_file_url(const char *rest, const char *data_dir, struct object_s
 	return result;
 }
 
-static int open_fault_url(const char *rest, const char *data_dir, const struct settings *settings, struct object_store **s,
-	struct err *e)
+static int open_fault_url(const char *rest, const char *data_dir, const struct settings *settings,
+	struct object_store **s, struct err *e)
 {
 	const char *colon = strchr(rest, ':');
 	struct object_store *inner = NULL;
@@ -43,7 +44,8 @@ static int open_fault_url(const char *rest, const char *data_dir, const struct s
 	return result;
 }
 
-static int open_s3_url(const char *place, const struct settings *settings, struct object_store **s, struct err *e)
+static int open_s3_url(
+	const char *place, const struct settings *settings, struct object_store **s, struct err *e)
 {
 	struct settings *own = NULL;
 	int result = -1;
@@ -56,8 +58,8 @@ static int open_s3_url(const char *place, const struct settings *settings, struc
 	return result;
 }
 
-int object_store_open(
-	const char *url, const char *data_dir, const struct settings *settings, struct object_store **s, struct err *e)
+int object_store_open(const char *url, const char *data_dir, const struct settings *settings,
+	struct object_store **s, struct err *e)
 {
 	if (!strncmp(url, "file:", 5))
 		return open_file_url(url + 5, data_dir, s, e);
@@ -65,6 +67,7 @@ int object_store_open(
 		return open_s3_url(url + 5, settings, s, e);
 	if (!strncmp(url, "fault:", 6))
 		return open_fault_url(url + 6, data_dir, settings, s, e);
-	err_set(e, ERR_NOT_BUILT, "object.url \"%s\" needs an object store that this program was built without", url);
+	err_set(e, ERR_NOT_BUILT,
+		"object.url \"%s\" needs an object store that this program was built without", url);
 	return err_hint(e, "use file:, file:///directory or s3://bucket/prefix");
 }

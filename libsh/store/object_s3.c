@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects in a bucket of S3: s3://BUCKET/PREFIX. Opening asks nothing of the network, so that a process starts, and serves what it has, while
- * the service is away; prepare() does, and says what is wrong.
+ * Objects in a bucket of S3: s3://BUCKET/PREFIX. Opening asks nothing of the network, so that a process
+ * starts, and serves what it has, while the service is away; prepare() does, and says what is wrong.
  */
 #include "libsh/store/object_s3.h"
 
@@ -23,35 +23,41 @@ int object_s3_key(const struct object_s3 *s, const char *name, char out[S3_KEY_M
 
 /* ---- reading ---- */
 
-/* "bytes 0-99/1234" is what was asked for, or the object is shorter, or the service answers something else. */
-static int check_range(const struct object_s3_answer *a, const char *name, uint64_t offset, size_t n, struct err *e)
+/* "bytes 0-99/1234" is what was asked for, or the object is shorter, or it is something else. */
+static int check_range(
+	const struct object_s3_answer *a, const char *name, uint64_t offset, size_t n, struct err *e)
 {
 	unsigned long long first, last;
 
 	if (a->status == 200 && offset == 0 && a->content_length == (int64_t)n)
 		return 0; /* the whole object: some services say it so */
-	if (a->status != 206 || sscanf(a->content_range, "bytes %llu-%llu/", &first, &last) != 2 || first != offset || last < first ||
-		last - first >= n)
-		return err_set(e, ERR_IO, "the store answered %d, range \"%s\", for %zu bytes at %llu of %s", a->status, a->content_range,
-			n, (unsigned long long)offset, name);
+	if (a->status != 206 || sscanf(a->content_range, "bytes %llu-%llu/", &first, &last) != 2 ||
+		first != offset || last < first || last - first >= n)
+		return err_set(e, ERR_IO, "the store answered %d, range \"%s\", for %zu bytes at %llu of %s",
+			a->status, a->content_range, n, (unsigned long long)offset, name);
 	if (last - first + 1 < n)
-		return err_set(e, ERR_CORRUPT, "object %s ends at %llu, before byte %llu", name, last + 1, (unsigned long long)offset + n);
+		return err_set(e, ERR_CORRUPT, "object %s ends at %llu, before byte %llu", name, last + 1,
+			(unsigned long long)offset + n);
 	return 0;
 }
 
-static int get_range(struct object_s3 *s, const char *key, uint64_t offset, void *p, size_t n, struct object_s3_answer *a, struct err *e)
+static int get_range(struct object_s3 *s, const char *key, uint64_t offset, void *p, size_t n,
+	struct object_s3_answer *a, struct err *e)
 {
-	struct object_s3_call call = {.method = "GET", .key = key, .into = p, .into_bytes = n, .repeatable = true};
+	struct object_s3_call call = {
+		.method = "GET", .key = key, .into = p, .into_bytes = n, .repeatable = true};
 	char range[RANGE_BYTES];
 
-	snprintf(range, sizeof(range), "bytes=%llu-%llu", (unsigned long long)offset, (unsigned long long)offset + n - 1);
+	snprintf(range, sizeof(range), "bytes=%llu-%llu", (unsigned long long)offset,
+		(unsigned long long)offset + n - 1);
 	call.headers[call.header_count++] = (struct sigv4_pair){"range", range};
 	return object_s3_do(s, &call, a, e);
 }
 
 static int s3_size(struct object_store *store, const char *name, uint64_t *bytes, struct err *e);
 
-static int s3_get(struct object_store *store, const char *name, uint64_t offset, void *p, size_t n, struct err *e)
+static int s3_get(
+	struct object_store *store, const char *name, uint64_t offset, void *p, size_t n, struct err *e)
 {
 	struct object_s3 *s = object_s3_of(store);
 	char key[S3_KEY_MAX + 1];
@@ -65,7 +71,9 @@ static int s3_get(struct object_store *store, const char *name, uint64_t offset,
 	if (!n) { /* there is no range of no bytes */
 		if (s3_size(store, name, &bytes, e) < 0)
 			return -1;
-		return offset <= bytes ? 0 : err_set(e, ERR_CORRUPT, "object %s ends at %llu", name, (unsigned long long)bytes);
+		return offset <= bytes ? 0
+				       : err_set(e, ERR_CORRUPT, "object %s ends at %llu", name,
+						 (unsigned long long)bytes);
 	}
 	if (offset > INT64_MAX - n)
 		return err_set(e, ERR_CORRUPT, "no object has a byte %llu", (unsigned long long)offset);
@@ -178,8 +186,10 @@ static int parse_place(struct object_s3 *s, const char *place, struct err *e)
 {
 	size_t n = strcspn(place, "/"), prefix;
 
-	if (n < 3 || n > BUCKET_MAX || strspn(place, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") < n)
-		return err_set(e, ERR_INVALID_ARGUMENT, "s3://%.64s names no bucket: 3 to %d of A-Z a-z 0-9 . - _", place, BUCKET_MAX);
+	if (n < 3 || n > BUCKET_MAX ||
+		strspn(place, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") < n)
+		return err_set(e, ERR_INVALID_ARGUMENT,
+			"s3://%.64s names no bucket: 3 to %d of A-Z a-z 0-9 . - _", place, BUCKET_MAX);
 	s->bucket = mem_strndup(place, n);
 	place += n + (place[n] == '/');
 	prefix = strlen(place);
@@ -212,21 +222,25 @@ static int parse_endpoint(struct object_s3 *s, const char *endpoint, const char 
 	size_t n;
 
 	if (*endpoint && !tls && strncmp(endpoint, "http://", 7) != 0)
-		return err_set(e, ERR_INVALID_ARGUMENT, "s3.endpoint %s is no http:// or https:// URL", endpoint);
+		return err_set(
+			e, ERR_INVALID_ARGUMENT, "s3.endpoint %s is no http:// or https:// URL", endpoint);
 	n = *endpoint ? strlen(rest) : 0;
 	while (n && rest[n - 1] == '/')
 		n--;
 	if (*endpoint && (!n || strcspn(rest, "/?#@ ") < n))
-		return err_set(e, ERR_INVALID_ARGUMENT, "s3.endpoint %s is not https://HOST[:PORT]", endpoint);
+		return err_set(
+			e, ERR_INVALID_ARGUMENT, "s3.endpoint %s is not https://HOST[:PORT]", endpoint);
 	if (!strcmp(addressing, "auto"))
-		s->path_style = *endpoint || strchr(s->bucket, '.'); /* a certificate's * stands for one label */
+		s->path_style =
+			*endpoint || strchr(s->bucket, '.'); /* a certificate's * stands for one label */
 	else
 		s->path_style = !strcmp(addressing, "path");
 	if (*endpoint)
-		s->host = mem_printf("%s%s%.*s", s->path_style ? "" : s->bucket, s->path_style ? "" : ".", (int)n, rest);
+		s->host = mem_printf(
+			"%s%s%.*s", s->path_style ? "" : s->bucket, s->path_style ? "" : ".", (int)n, rest);
 	else
-		s->host = mem_printf("%s%ss3.%s.amazonaws.com%s", s->path_style ? "" : s->bucket, s->path_style ? "" : ".", s->region,
-			strncmp(s->region, "cn-", 3) ? "" : ".cn");
+		s->host = mem_printf("%s%ss3.%s.amazonaws.com%s", s->path_style ? "" : s->bucket,
+			s->path_style ? "" : ".", s->region, strncmp(s->region, "cn-", 3) ? "" : ".cn");
 	s->base_url = mem_printf("%s%s", *endpoint && !tls ? "http://" : "https://", s->host);
 	/* The Host field leaves out a port that goes without saying, and so must the signature. */
 	port = strrchr(s->host, ':');
@@ -237,7 +251,8 @@ static int parse_endpoint(struct object_s3 *s, const char *endpoint, const char 
 
 static void take_settings(struct object_s3 *s, const struct settings *set)
 {
-	const char *ca_file = settings_string(set, "s3.ca_file"), *conditional = settings_string(set, "s3.conditional");
+	const char *ca_file = settings_string(set, "s3.ca_file"),
+		   *conditional = settings_string(set, "s3.conditional");
 	const char *sse = settings_string(set, "s3.sse");
 
 	s->ca_file = *ca_file ? mem_strdup(ca_file) : NULL;
@@ -261,10 +276,11 @@ int object_s3_open(const char *place, const struct settings *set, struct object_
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->probing, NULL);
 	take_settings(s, set);
-	if (parse_place(s, place, e) < 0 ||
-		parse_endpoint(s, settings_string(set, "s3.endpoint"), settings_string(set, "s3.addressing"), e) < 0)
+	if (parse_place(s, place, e) < 0 || parse_endpoint(s, settings_string(set, "s3.endpoint"),
+						    settings_string(set, "s3.addressing"), e) < 0)
 		goto fail;
-	/* The first one, made before there are threads: libcurl's and OpenSSL's beginnings are not for several at once. */
+	/* The first one, made before there are threads: libcurl's and OpenSSL's beginnings are not for
+	 * several at once. */
 	first = http_client_new(s->base_url, NULL, e);
 	if (!first)
 		goto fail;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects in S3, or what speaks its language. For the files of the driver only: object_s3.c (opening, reading, removing),
- * object_s3_request.c (one signed request, with its retries), object_s3_put.c (writing), object_s3_list.c (listing).
+ * Objects in S3, or what speaks its language. For the files of the driver only: object_s3.c (opening,
+ * reading, removing), object_s3_request.c (one signed request, with its retries), object_s3_put.c (writing),
+ * object_s3_list.c (listing).
  */
 #ifndef SH_STORE_OBJECT_S3_H
 #define SH_STORE_OBJECT_S3_H
@@ -14,9 +15,9 @@
 #include "libsh/store/object_s3_credentials.h"
 
 enum {
-	S3_CLIENTS_MAX = 16,          /* idle, each with its connection */
-	S3_KEY_MAX = 1024,            /* of S3 itself */
-	S3_BODY_MAX = 8 << 20,        /* of an answer that is not an object */
+	S3_CLIENTS_MAX = 16,   /* idle, each with its connection */
+	S3_KEY_MAX = 1024,     /* of S3 itself */
+	S3_BODY_MAX = 8 << 20, /* of an answer that is not an object */
 	S3_PART_BYTES = 8 << 20,
 	S3_PARTS_MAX = 10000,
 	S3_ETAG_BYTES = 136,
@@ -68,11 +69,13 @@ struct object_s3_answer {
 };
 void object_s3_answer_release(struct object_s3_answer *a);
 /*
- * Signs and sends it, again after failures that pass, until the timeout is over; so a service that hangs costs one timeout. 0 for an answer 2xx. -1: the errors of object.h; what
- * S3 refuses for reasons of the operator (keys, permissions, no bucket) is ERR_UNAVAILABLE with a hint. The answer is filled
- * in both cases and the caller's to release.
+ * Signs and sends it, again after failures that pass, until the timeout is over; so a service that hangs
+ * costs one timeout. 0 for an answer 2xx. -1: the errors of object.h; what S3 refuses for reasons of the
+ * operator (keys, permissions, no bucket) is ERR_UNAVAILABLE with a hint. The answer is filled in both cases
+ * and the caller's to release.
  */
-int object_s3_do(struct object_s3 *s, const struct object_s3_call *call, struct object_s3_answer *a, struct err *e);
+int object_s3_do(
+	struct object_s3 *s, const struct object_s3_call *call, struct object_s3_answer *a, struct err *e);
 
 /* prefix + name, at most S3_KEY_MAX bytes. */
 int object_s3_key(const struct object_s3 *s, const char *name, char out[S3_KEY_MAX + 1], struct err *e);
@@ -80,10 +83,11 @@ int object_s3_key(const struct object_s3 *s, const char *name, char out[S3_KEY_M
 int object_s3_head(struct object_s3 *s, const char *key, uint64_t *bytes, struct err *e);
 
 int object_s3_put(struct object_store *s, const char *name, int fd, uint64_t bytes, struct err *e);
-/* Finds out whether the service keeps a name from being written twice; removes uploads that were abandoned a day ago. */
+/* Finds out whether the service keeps a name from being written twice; removes uploads that were abandoned a
+ * day ago. */
 int object_s3_prepare(struct object_store *s, struct err *e);
-int object_s3_list(struct object_store *s, const char *prefix, int (*each)(void *ctx, const struct object_info *o), void *ctx,
-	struct err *e);
+int object_s3_list(struct object_store *s, const char *prefix,
+	int (*each)(void *ctx, const struct object_info *o), void *ctx, struct err *e);
 int object_s3_remove_uploads(struct object_s3 *s, int64_t older_than_ms, struct err *e);
 int object_s3_abort_upload(struct object_s3 *s, const char *key, const char *upload_id, struct err *e);
 

@@ -57,13 +57,14 @@ static const char *variable(const char *name)
 	return value && *value ? value : NULL;
 }
 
-static void key_set(struct object_s3_credentials *c, const char *access, const char *secret, const char *token, int64_t expires_ms)
+static void key_set(struct object_s3_credentials *c, const char *access, const char *secret,
+	const char *token, int64_t expires_ms)
 {
 	uint64_t generation = c->key.generation + 1;
 
 	object_s3_key_release(&c->key);
-	c->key = (struct object_s3_key){
-		mem_strdup(access), mem_strdup(secret), mem_strdup(token ? token : ""), expires_ms, generation};
+	c->key = (struct object_s3_key){mem_strdup(access), mem_strdup(secret),
+		mem_strdup(token ? token : ""), expires_ms, generation};
 	c->refused = false;
 }
 
@@ -72,7 +73,8 @@ struct object_s3_credentials *object_s3_credentials_new(void)
 	struct object_s3_credentials *c = mem_zalloc(sizeof(*c));
 	const char *access = variable("AWS_ACCESS_KEY_ID"), *secret = variable("AWS_SECRET_ACCESS_KEY");
 	const char *file = variable("AWS_SHARED_CREDENTIALS_FILE"), *home = variable("HOME");
-	const char *profile = variable("AWS_PROFILE"), *instance = variable("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+	const char *profile = variable("AWS_PROFILE"),
+		   *instance = variable("AWS_EC2_METADATA_SERVICE_ENDPOINT");
 	const char *disabled = variable("AWS_EC2_METADATA_DISABLED");
 
 	pthread_mutex_init(&c->lock, NULL);
@@ -115,7 +117,8 @@ static char *trim(char *s)
 	return s;
 }
 
-/* Lines "[profile]" and "name = value"; # and ; start comments. What else other tools keep there is passed over. */
+/* Lines "[profile]" and "name = value"; # and ; start comments. What else other tools keep there is passed
+ * over. */
 static bool parse_file(struct object_s3_credentials *c, char *text)
 {
 	const char *access = NULL, *secret = NULL, *token = NULL;
@@ -185,25 +188,32 @@ static bool read_file(struct object_s3_credentials *c, struct err *why)
 
 /* ---- the instance ---- */
 
-static int instance_get(struct http_client *h, const char *method, const char *path, const char *field, struct http_call_answer *a,
-	struct err *e)
+static int instance_get(struct http_client *h, const char *method, const char *path, const char *field,
+	struct http_call_answer *a, struct err *e)
 {
 	const char *fields[] = {field, NULL};
-	struct http_call_request q = {.method = method, .path = path, .accept = "*/*", .fields = fields,
-		.timeout_ms = INSTANCE_TIMEOUT_MS, .reads_only = true};
+	struct http_call_request q = {.method = method,
+		.path = path,
+		.accept = "*/*",
+		.fields = fields,
+		.timeout_ms = INSTANCE_TIMEOUT_MS,
+		.reads_only = true};
 
 	if (!strcmp(method, "PUT")) {
 		q.content_type = "text/plain";
 		q.body = "";
 	}
 	for (int attempt = 1;; attempt++) {
-		if (http_client_do(h, &q, a, e) == 0 && a->status == 200 && a->body.len && a->body.len < VALUE_MAX_BYTES)
+		if (http_client_do(h, &q, a, e) == 0 && a->status == 200 && a->body.len &&
+			a->body.len < VALUE_MAX_BYTES)
 			return 0;
 		if (a->complete || attempt == INSTANCE_ATTEMPTS)
 			break;
 		buf_release(&a->body);
 	}
-	return a->complete ? err_set(e, ERR_UNAVAILABLE, "the instance metadata answered %d to %s", a->status, path) : -1;
+	return a->complete ? err_set(e, ERR_UNAVAILABLE, "the instance metadata answered %d to %s", a->status,
+				     path)
+			   : -1;
 }
 
 static int instance_parse(struct object_s3_credentials *c, const struct buf *body, struct err *e)
@@ -232,9 +242,11 @@ static int ask_instance(struct object_s3_credentials *c, struct http_client *h, 
 	char *field = NULL, *path = NULL;
 	int result = -1;
 
-	if (instance_get(h, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 21600", &token, e) < 0)
+	if (instance_get(h, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 21600", &token,
+		    e) < 0)
 		goto out;
-	field = mem_printf("X-aws-ec2-metadata-token: %.*s", (int)strcspn(token.body.data, "\r\n"), token.body.data);
+	field = mem_printf(
+		"X-aws-ec2-metadata-token: %.*s", (int)strcspn(token.body.data, "\r\n"), token.body.data);
 	if (instance_get(h, "GET", INSTANCE_KEYS_PATH, field, &role, e) < 0)
 		goto out;
 	role.body.data[strcspn(role.body.data, "\r\n")] = '\0';
@@ -285,8 +297,10 @@ static int find_key(struct object_s3_credentials *c, struct err *e)
 
 	if (read_file(c, &file) || read_instance(c, &instance))
 		return 0;
-	err_set(e, ERR_UNAVAILABLE, "no keys for S3: not in the environment; %s; %s", file.text, instance.text);
-	return err_hint(e, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write %s", c->file ? c->file : "~/.aws/credentials");
+	err_set(e, ERR_UNAVAILABLE, "no keys for S3: not in the environment; %s; %s", file.text,
+		instance.text);
+	return err_hint(e, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write %s",
+		c->file ? c->file : "~/.aws/credentials");
 }
 
 /* Renewed early; while that fails the old one is used to its end. */

@@ -45,11 +45,13 @@ static const char *own_name(struct page *p)
 	return p->key + n;
 }
 
-/* Services differ in what they escape. A key that cannot be decoded, or holds a NUL, is not ours and becomes no name. */
+/* Services differ in what they escape. A key that cannot be decoded, or holds a NUL, is not ours and becomes
+ * no name. */
 static int decode_key(struct page *p, const char *text)
 {
 	struct buf key = BUF_INIT(sizeof(p->key) - 1);
-	bool good = text_url_decode(&key, text, strlen(text), true) == 0 && key.len && !memchr(key.data, 0, key.len);
+	bool good = text_url_decode(&key, text, strlen(text), true) == 0 && key.len &&
+		    !memchr(key.data, 0, key.len);
 
 	snprintf(p->key, sizeof(p->key), "%s", good ? key.data : "");
 	buf_release(&key);
@@ -98,7 +100,8 @@ static int object_element(void *ctx, const char *path, const char *text)
 	return 0;
 }
 
-static int get_page(struct object_s3 *s, struct object_s3_call *call, object_xml_element *element, void *ctx, struct err *e)
+static int get_page(struct object_s3 *s, struct object_s3_call *call, object_xml_element *element, void *ctx,
+	struct err *e)
 {
 	struct object_s3_answer a;
 	int result;
@@ -112,8 +115,8 @@ static int get_page(struct object_s3 *s, struct object_s3_call *call, object_xml
 	return result;
 }
 
-int object_s3_list(struct object_store *store, const char *prefix, int (*each)(void *ctx, const struct object_info *o), void *ctx,
-	struct err *e)
+int object_s3_list(struct object_store *store, const char *prefix,
+	int (*each)(void *ctx, const struct object_info *o), void *ctx, struct err *e)
 {
 	struct object_s3 *s = object_s3_of(store);
 	struct page *p = mem_zalloc(sizeof(*p));
@@ -127,7 +130,8 @@ int object_s3_list(struct object_store *store, const char *prefix, int (*each)(v
 	for (int pages = 0; result == 0; pages++) {
 		/* Escaped, since a key of somebody else may hold what XML cannot. */
 		struct object_s3_call call = {
-			.query = {{"list-type", "2"}, {"encoding-type", "url"}, {"prefix", full}}, .query_count = 3};
+			.query = {{"list-type", "2"}, {"encoding-type", "url"}, {"prefix", full}},
+			.query_count = 3};
 
 		if (token)
 			call.query[call.query_count++] = (struct sigv4_pair){"continuation-token", token};
@@ -194,7 +198,8 @@ int object_s3_remove_uploads(struct object_s3 *s, int64_t older_than_ms, struct 
 	p->older_than_ms = older_than_ms;
 	p->e = e;
 	for (int pages = 0; result == 0 && pages < UPLOAD_PAGES_MAX; pages++) {
-		struct object_s3_call call = {.query = {{"uploads", ""}, {"prefix", s->prefix}}, .query_count = 2};
+		struct object_s3_call call = {
+			.query = {{"uploads", ""}, {"prefix", s->prefix}}, .query_count = 2};
 
 		if (*key) {
 			call.query[call.query_count++] = (struct sigv4_pair){"key-marker", key};

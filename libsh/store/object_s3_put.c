@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing objects to S3: in one request, or in parts above s3.multipart_bytes. A part is read from the file as it is sent, so memory does
- * not depend on the object's size.
+ * Writing objects to S3: in one request, or in parts above s3.multipart_bytes. A part is read from the file
+ * as it is sent, so memory does not depend on the object's size.
  *
- * A name is written once. Where the service enforces "If-None-Match: *" it does so; where it does not we look first, which is enough, since
- * names are random and given once by the metadata. Services differ, and a versioned bucket may take the condition and not
- * enforce it, so a probe decides: one name is written twice.
+ * A name is written once. Where the service enforces "If-None-Match: *" it does so; where it does not we look
+ * first, which is enough, since names are random and given once by the metadata. Services differ, and a
+ * versioned bucket may take the condition and not enforce it, so a probe decides: one name is written twice.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +15,12 @@
 #include "libsh/store/object_s3.h"
 #include "libsh/store/object_xml.h"
 
-enum { LEFTOVER_AGE_MS = 24 * 3600 * 1000, COMPLETE_MAX_BYTES = 4 << 20, UPLOAD_ID_BYTES = 1024, PART_NUMBER_BYTES = 12 };
+enum {
+	LEFTOVER_AGE_MS = 24 * 3600 * 1000,
+	COMPLETE_MAX_BYTES = 4 << 20,
+	UPLOAD_ID_BYTES = 1024,
+	PART_NUMBER_BYTES = 12
+};
 
 static void call_header(struct object_s3_call *call, const char *name, const char *value)
 {
@@ -36,9 +41,11 @@ static void add_encryption(const struct object_s3 *s, struct object_s3_call *cal
 		call_header(call, "x-amz-server-side-encryption-aws-kms-key-id", s->sse_kms_key);
 }
 
-static int put_small(struct object_s3 *s, const char *key, int fd, const void *body, uint64_t bytes, bool conditional, struct err *e)
+static int put_small(struct object_s3 *s, const char *key, int fd, const void *body, uint64_t bytes,
+	bool conditional, struct err *e)
 {
-	struct object_s3_call call = {.method = "PUT", .key = key, .has_body = true, .body = body, .fd = fd, .body_bytes = bytes};
+	struct object_s3_call call = {
+		.method = "PUT", .key = key, .has_body = true, .body = body, .fd = fd, .body_bytes = bytes};
 	struct object_s3_answer a;
 	int result;
 
@@ -72,7 +79,8 @@ static int probe(struct object_s3 *s, enum object_s3_conditional *found, struct 
 	snprintf(key, sizeof(key), "%s.probe/%s", s->prefix, uuid_format(&id, text));
 	if (put_small(s, key, -1, "probe", 5, true, &failed) < 0) {
 		if (failed.code == ERR_NOT_BUILT || failed.code == ERR_IO) {
-			*found = S3_CONDITIONAL_OFF; /* it does not know such conditions; if more is wrong, a put will say so */
+			*found = S3_CONDITIONAL_OFF; /* it does not know such conditions; if more is wrong, a
+							put will say so */
 			return 0;
 		}
 		goto out;
@@ -146,16 +154,21 @@ static int upload_begin(struct upload *u, struct err *e)
 	add_encryption(u->s, &call);
 	result = object_s3_do(u->s, &call, &a, e);
 	if (result == 0)
-		result = object_xml_find(
-			a.body.data, a.body.len, "InitiateMultipartUploadResult/UploadId", u->id, sizeof(u->id), e);
+		result = object_xml_find(a.body.data, a.body.len, "InitiateMultipartUploadResult/UploadId",
+			u->id, sizeof(u->id), e);
 	object_s3_answer_release(&a);
 	return result;
 }
 
 static int upload_part(struct upload *u, unsigned number, uint64_t offset, uint64_t bytes, struct err *e)
 {
-	struct object_s3_call call = {.method = "PUT", .key = u->key, .has_body = true, .fd = u->fd, .fd_offset = offset,
-		.body_bytes = bytes, .repeatable = true};
+	struct object_s3_call call = {.method = "PUT",
+		.key = u->key,
+		.has_body = true,
+		.fd = u->fd,
+		.fd_offset = offset,
+		.body_bytes = bytes,
+		.repeatable = true};
 	char text[PART_NUMBER_BYTES];
 	struct object_s3_answer a;
 	int result;
@@ -190,8 +203,11 @@ static int root_name(void *ctx, const char *path, const char *text)
 
 static int upload_complete_once(struct upload *u, struct err *e)
 {
-	struct object_s3_call call = {
-		.method = "POST", .key = u->key, .has_body = true, .body = u->parts.data, .body_bytes = u->parts.len};
+	struct object_s3_call call = {.method = "POST",
+		.key = u->key,
+		.has_body = true,
+		.body = u->parts.data,
+		.body_bytes = u->parts.len};
 	struct object_s3_answer a;
 	int result;
 
@@ -202,9 +218,10 @@ static int upload_complete_once(struct upload *u, struct err *e)
 	if (result == 0) {
 		/* The status is sent before the work is done; what came of it is in the body. */
 		a.code[0] = a.etag[0] = '\0';
-		if (object_xml_parse(a.body.data, a.body.len, root_name, &a, e) < 0 || a.code[0] || !a.etag[0])
-			result = err_set(e, ERR_OUTCOME_UNKNOWN, "completing %s: %s%s%s", u->key, a.code[0] ? a.code : "no result came",
-				a.message[0] ? ": " : "", a.message);
+		if (object_xml_parse(a.body.data, a.body.len, root_name, &a, e) < 0 || a.code[0] ||
+			!a.etag[0])
+			result = err_set(e, ERR_OUTCOME_UNKNOWN, "completing %s: %s%s%s", u->key,
+				a.code[0] ? a.code : "no result came", a.message[0] ? ": " : "", a.message);
 	}
 	object_s3_answer_release(&a);
 	return result;
@@ -248,9 +265,15 @@ int object_s3_abort_upload(struct object_s3 *s, const char *key, const char *upl
 	return -1;
 }
 
-static int put_parts(struct object_s3 *s, const char *key, int fd, uint64_t bytes, bool condition, struct err *e)
+static int put_parts(
+	struct object_s3 *s, const char *key, int fd, uint64_t bytes, bool condition, struct err *e)
 {
-	struct upload u = {.s = s, .key = key, .fd = fd, .bytes = bytes, .conditional = condition, .parts = BUF_INIT(COMPLETE_MAX_BYTES)};
+	struct upload u = {.s = s,
+		.key = key,
+		.fd = fd,
+		.bytes = bytes,
+		.conditional = condition,
+		.parts = BUF_INIT(COMPLETE_MAX_BYTES)};
 	unsigned number = 0;
 	int result;
 
@@ -262,10 +285,12 @@ static int put_parts(struct object_s3 *s, const char *key, int fd, uint64_t byte
 	buf_adds(&u.parts, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
 	result = 0;
 	for (uint64_t at = 0; at < bytes && result == 0; at += u.part_bytes)
-		result = upload_part(&u, ++number, at, bytes - at < u.part_bytes ? bytes - at : u.part_bytes, e);
+		result = upload_part(
+			&u, ++number, at, bytes - at < u.part_bytes ? bytes - at : u.part_bytes, e);
 	if (result == 0)
 		result = upload_complete(&u, e);
-	/* When it may be complete, or just becoming it, it is left alone: the next start but one removes it if it is not. */
+	/* When it may be complete, or just becoming it, it is left alone: the next start but one removes it
+	 * if it is not. */
 	if (result < 0 && !u.maybe_complete)
 		object_s3_abort_upload(s, key, u.id, NULL);
 	buf_release(&u.parts);

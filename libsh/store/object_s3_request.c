@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request to S3, from struct to signature to verdict. Every body is signed with its SHA-256, also over TLS, so that what was changed
- * between our file and the service is refused there; that costs a second pass over bytes that are in memory anyway.
+ * One request to S3, from struct to signature to verdict. Every body is signed with its SHA-256, also over
+ * TLS, so that what was changed between our file and the service is refused there; that costs a second pass
+ * over bytes that are in memory anyway.
  */
 #include <stdio.h>
 #include <string.h>
@@ -137,7 +138,8 @@ static void on_field(void *ctx, const char *line, size_t n)
 		field_value(line, n, "content-range", a->content_range, sizeof(a->content_range)) ||
 		field_value(line, n, "x-amz-bucket-region", a->region, sizeof(a->region)))
 		return;
-	if (field_value(line, n, "content-length", number, sizeof(number)) && sscanf(number, "%lld", &value) == 1)
+	if (field_value(line, n, "content-length", number, sizeof(number)) &&
+		sscanf(number, "%lld", &value) == 1)
 		a->content_length = value;
 }
 
@@ -168,9 +170,11 @@ static const struct {
 	{"NoSuchBucket", ERR_UNAVAILABLE, false, "create the bucket, or correct object.url"},
 	{"InvalidBucketName", ERR_UNAVAILABLE, false, "correct object.url"},
 	{"AccessDenied", ERR_UNAVAILABLE, false,
-		"the key needs s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and s3:AbortMultipartUpload"},
+		"the key needs s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and "
+		"s3:AbortMultipartUpload"},
 	{"InvalidAccessKeyId", ERR_UNAVAILABLE, false, "the store does not know the access key"},
-	{"SignatureDoesNotMatch", ERR_UNAVAILABLE, false, "the secret key is wrong, or s3.region or s3.endpoint is"},
+	{"SignatureDoesNotMatch", ERR_UNAVAILABLE, false,
+		"the secret key is wrong, or s3.region or s3.endpoint is"},
 	{"RequestTimeTooSkewed", ERR_UNAVAILABLE, false, "correct the clock of this machine"},
 	{"AuthorizationHeaderMalformed", ERR_UNAVAILABLE, false, "set s3.region to the bucket's region"},
 	{"PermanentRedirect", ERR_UNAVAILABLE, false, "set s3.region and s3.endpoint to the bucket's"},
@@ -216,11 +220,12 @@ static enum verdict judge_error(const struct attempt *at, struct err *e)
 			hint = known_codes[i].hint;
 			verdict = known_codes[i].again ? VERDICT_AGAIN : VERDICT_REFUSED;
 		}
-	err_set(e, code, "%s %s: the store answered %d%s%s%s%s", at->call->method, what, a->status, a->code[0] ? " " : "", a->code,
-		a->message[0] ? ": " : "", a->message);
+	err_set(e, code, "%s %s: the store answered %d%s%s%s%s", at->call->method, what, a->status,
+		a->code[0] ? " " : "", a->code, a->message[0] ? ": " : "", a->message);
 	if (hint)
 		err_hint(e, "%s", hint);
-	else if (*a->region && strcmp(a->region, at->s->region) != 0 && (a->status / 100 == 3 || a->status == 400))
+	else if (*a->region && strcmp(a->region, at->s->region) != 0 &&
+		 (a->status / 100 == 3 || a->status == 400))
 		err_hint(e, "set s3.region=%s", a->region);
 	return verdict;
 }
@@ -257,7 +262,8 @@ static void read_error(struct object_s3_answer *a, const struct buf *body)
 		a->message[0] = '\0';
 }
 
-static enum verdict judge(struct attempt *at, const struct http_call_answer *answer, const struct err *why, struct err *e)
+static enum verdict judge(
+	struct attempt *at, const struct http_call_answer *answer, const struct err *why, struct err *e)
 {
 	struct object_s3_answer *a = at->answer;
 
@@ -270,8 +276,8 @@ static enum verdict judge(struct attempt *at, const struct http_call_answer *ans
 		return judge_error(at, e);
 	}
 	if (at->call->into && at->received != at->call->into_bytes) {
-		err_set(e, ERR_UNAVAILABLE, "%s %s: %llu bytes came, not %zu", at->call->method, at->call->key,
-			(unsigned long long)at->received, at->call->into_bytes);
+		err_set(e, ERR_UNAVAILABLE, "%s %s: %llu bytes came, not %zu", at->call->method,
+			at->call->key, (unsigned long long)at->received, at->call->into_bytes);
 		return VERDICT_AGAIN;
 	}
 	return VERDICT_DONE;
@@ -292,13 +298,18 @@ static void add_header(struct signed_request *r, const char *name, const char *v
 	r->headers[r->header_count++] = (struct sigv4_pair){name, value};
 }
 
-static int sign(struct object_s3 *s, const struct object_s3_call *call, const struct object_s3_key *key, const char *payload_hash,
-	struct signed_request *r, struct err *e)
+static int sign(struct object_s3 *s, const struct object_s3_call *call, const struct object_s3_key *key,
+	const char *payload_hash, struct signed_request *r, struct err *e)
 {
 	const char *k = call->key ? call->key : "";
-	char *path = s->path_style ? mem_printf("/%s%s%s", s->bucket, call->key ? "/" : "", k) : mem_printf("/%s", k);
-	struct sigv4_request q = {.method = call->method, .path = path, .query = call->query, .query_count = call->query_count,
-		.headers = r->headers, .payload_hash = payload_hash};
+	char *path = s->path_style ? mem_printf("/%s%s%s", s->bucket, call->key ? "/" : "", k)
+				   : mem_printf("/%s", k);
+	struct sigv4_request q = {.method = call->method,
+		.path = path,
+		.query = call->query,
+		.query_count = call->query_count,
+		.headers = r->headers,
+		.payload_hash = payload_hash};
 	struct sigv4_key sk = {key->access_key, key->secret_key, s->region, "s3", r->time};
 	struct buf authorization = BUF_INIT(SIGV4_TEXT_MAX);
 	int result;
@@ -340,9 +351,15 @@ static enum verdict send_request(struct attempt *at, const struct signed_request
 {
 	const struct object_s3_call *call = at->call;
 	uint64_t most = call->into_bytes > call->body_bytes ? call->into_bytes : call->body_bytes;
-	struct http_call_request q = {.method = call->method, .path = r->path.data, .accept = "*/*",
-		.fields = (const char *const *)r->fields, .field = on_field, .data = on_data, .ctx = at,
-		.timeout_ms = 2 * at->s->timeout_ms + (int64_t)(most / SLOWEST_BYTES_PER_MS), .silence_ms = at->s->timeout_ms,
+	struct http_call_request q = {.method = call->method,
+		.path = r->path.data,
+		.accept = "*/*",
+		.fields = (const char *const *)r->fields,
+		.field = on_field,
+		.data = on_data,
+		.ctx = at,
+		.timeout_ms = 2 * at->s->timeout_ms + (int64_t)(most / SLOWEST_BYTES_PER_MS),
+		.silence_ms = at->s->timeout_ms,
 		.reads_only = call->repeatable};
 	struct http_client *client = client_get(at->s, e);
 	struct http_call_answer answer = {0};
@@ -365,8 +382,8 @@ static enum verdict send_request(struct attempt *at, const struct signed_request
 	return verdict;
 }
 
-static enum verdict attempt(struct object_s3 *s, const struct object_s3_call *call, const char *payload_hash, struct object_s3_answer *a,
-	struct err *e)
+static enum verdict attempt(struct object_s3 *s, const struct object_s3_call *call, const char *payload_hash,
+	struct object_s3_answer *a, struct err *e)
 {
 	struct attempt at = {.s = s, .call = call, .answer = a, .local = ERR_INIT};
 	struct signed_request r = {.path = BUF_INIT(SIGV4_TEXT_MAX)};
@@ -378,7 +395,8 @@ static enum verdict attempt(struct object_s3 *s, const struct object_s3_call *ca
 		return verdict;
 	if (sign(s, call, &key, payload_hash, &r, e) == 0)
 		verdict = send_request(&at, &r, e);
-	if (!strcmp(a->code, "ExpiredToken") || !strcmp(a->code, "InvalidToken") || !strcmp(a->code, "InvalidAccessKeyId"))
+	if (!strcmp(a->code, "ExpiredToken") || !strcmp(a->code, "InvalidToken") ||
+		!strcmp(a->code, "InvalidAccessKeyId"))
 		object_s3_credentials_refused(s->credentials, key.generation);
 	object_s3_key_release(&key);
 	signed_release(&r);
@@ -411,7 +429,7 @@ static int hash_body(const struct object_s3_call *call, char out[SIGV4_HASH_BYTE
 	return result;
 }
 
-/* Anything between nothing and a doubling limit, so that many who failed together do not come back together. */
+/* Up to a doubling limit, so that many who failed together do not come back together. */
 static int64_t pause_ms(int tries, int64_t retry_after_ms)
 {
 	struct uuid random = uuid_random();
@@ -423,7 +441,8 @@ static int64_t pause_ms(int tries, int64_t retry_after_ms)
 	return retry_after_ms > 0 ? retry_after_ms + most : most;
 }
 
-int object_s3_do(struct object_s3 *s, const struct object_s3_call *call, struct object_s3_answer *a, struct err *e)
+int object_s3_do(
+	struct object_s3 *s, const struct object_s3_call *call, struct object_s3_answer *a, struct err *e)
 {
 	int64_t deadline = clock_mono_ms() + s->timeout_ms;
 	char hash[SIGV4_HASH_BYTES];
@@ -441,7 +460,8 @@ int object_s3_do(struct object_s3 *s, const struct object_s3_call *call, struct 
 			return 0;
 		}
 		pause = pause_ms(tries, a->retry_after_ms);
-		if (verdict == VERDICT_REFUSED || tries + 1 == ATTEMPTS || clock_mono_ms() + pause >= deadline)
+		if (verdict == VERDICT_REFUSED || tries + 1 == ATTEMPTS ||
+			clock_mono_ms() + pause >= deadline)
 			return -1;
 		object_s3_answer_release(a);
 		t = (struct timespec){pause / 1000, pause % 1000 * 1000000};

@@ -61,7 +61,8 @@ static void XMLCALL on_end(void *ctx, const XML_Char *name)
 	buf_reset(&p->text);
 }
 
-static void XMLCALL on_doctype(void *ctx, const XML_Char *name, const XML_Char *system, const XML_Char *public, int internal)
+static void XMLCALL on_doctype(
+	void *ctx, const XML_Char *name, const XML_Char *system, const XML_Char *public, int internal)
 {
 	(void)name, (void)system, (void)public, (void)internal;
 	refuse(ctx, "it has a document type");

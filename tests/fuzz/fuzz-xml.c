@@ -26,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if ((result < 0) != (e.code != ERR_NONE) || (result == 7) != (count > 1000))
 		abort();
-	if (object_xml_find(data, size, "Error/Code", found, sizeof(found), &e) == 0 && strlen(found) >= sizeof(found))
+	if (object_xml_find(data, size, "Error/Code", found, sizeof(found), &e) == 0 &&
+		strlen(found) >= sizeof(found))
 		abort();
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * memory-find PID TEXT: is the text anywhere in the memory of a process? Exit status 0: yes, 1: no, 3: we may not look.
- * TEXT is given as hex digits, so that it is not in our own.
+ * memory-find PID TEXT: is the text anywhere in the memory of a process? Exit status 0: yes, 1: no, 3: we may
+ * not look. TEXT is given as hex digits, so that it is not in our own.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -54,8 +54,10 @@ int main(int argc, char **argv)
 	if (mem < 0 || !maps)
 		return 3;
 	while (!found && fgets(line, sizeof(line), maps)) {
-		/* what can be written: the rest is programs and files; shadow memory of a sanitizer is huge and holds no text */
-		if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) != 3 || mode[1] != 'w' || to - from > (1UL << 32))
+		/* what can be written: the rest is programs and files; shadow memory of a sanitizer is huge
+		 * and holds no text */
+		if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) != 3 || mode[1] != 'w' ||
+			to - from > (1UL << 32))
 			continue;
 		found = search(mem, from, to, text, n);
 		seen++;

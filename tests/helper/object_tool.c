@@ -9,8 +9,8 @@
  *	object-tool URL remove NAME
  *	object-tool URL list [PREFIX]          names and sizes
  *	object-tool URL prepare
- *	object-tool URL request METHOD KEY|- [NAME=VALUE...] [Header:value...] [<FILE]   S3 only: signed, not tried again; the answer to stdout
- *	object-tool URL bench FILE N           writes and reads N copies; MB/s
+ *	object-tool URL request METHOD KEY|- [NAME=VALUE...] [Header:value...] [<FILE]   S3 only: signed, not
+ *tried again; the answer to stdout object-tool URL bench FILE N           writes and reads N copies; MB/s
  *	object-tool URL fill NAME FILE N       N copies, NAME-0 and so on
  *	object-tool URL race NAME FILE N       N threads put at once; prints how many won
  *
@@ -53,7 +53,8 @@ static int put(struct object_store *s, const char *name, const char *path, bool 
 	uint64_t bytes;
 	int fd = open_file(path, &bytes), result;
 
-	result = verified ? object_put_verified(s, name, fd, bytes, e) : s->driver->put(s, name, fd, bytes, e);
+	result =
+		verified ? object_put_verified(s, name, fd, bytes, e) : s->driver->put(s, name, fd, bytes, e);
 	close(fd);
 	return result;
 }
@@ -77,7 +78,8 @@ static int get(struct object_store *s, const char *name, const char *offset, con
 static int print_object(void *ctx, const struct object_info *o)
 {
 	(void)ctx;
-	printf("%s %llu%s\n", o->name, (unsigned long long)o->bytes, o->modified_ms > 0 ? "" : " without a time");
+	printf("%s %llu%s\n", o->name, (unsigned long long)o->bytes,
+		o->modified_ms > 0 ? "" : " without a time");
 	return 0;
 }
 
@@ -130,8 +132,8 @@ static int bench(struct object_store *s, const char *path, int count, struct err
 	for (int i = 0; i < count && result == 0; i++) {
 		snprintf(name, sizeof(name), "bench/%d-%d", (int)getpid(), i);
 		for (uint64_t at = 0; at < bytes && result == 0; at += BENCH_GET_BYTES)
-			result = s->driver->get(
-				s, name, at, p, bytes - at < BENCH_GET_BYTES ? (size_t)(bytes - at) : BENCH_GET_BYTES, e);
+			result = s->driver->get(s, name, at, p,
+				bytes - at < BENCH_GET_BYTES ? (size_t)(bytes - at) : BENCH_GET_BYTES, e);
 	}
 	get_ms = clock_mono_ms() - start + 1;
 	start = clock_mono_ms();
@@ -143,7 +145,8 @@ static int bench(struct object_store *s, const char *path, int count, struct err
 	}
 	if (result == 0)
 		printf("put %.1f MB/s, %.2f ms each; get %.1f MB/s; head and delete %.2f ms each\n",
-			(double)bytes * count / 1000 / (double)put_ms, (double)put_ms / count, (double)bytes * count / 1000 / (double)get_ms,
+			(double)bytes * count / 1000 / (double)put_ms, (double)put_ms / count,
+			(double)bytes * count / 1000 / (double)get_ms,
 			(double)(clock_mono_ms() - start) / count);
 	mem_free(p);
 	close(fd);

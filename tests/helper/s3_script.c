@@ -4,14 +4,16 @@
  *
  *	s3-script RULES PORT_FILE LOG [MINUTES]
  *
- * It listens on a free port of loopback, writes the port to PORT_FILE, and serves each connection with a thread until it is killed or the
- * minutes are over. Each request becomes lines in LOG: "METHOD TARGET", "> name: value" for each header, "= N" for the length of its body.
+ * It listens on a free port of loopback, writes the port to PORT_FILE, and serves each connection with a
+ *thread until it is killed or the minutes are over. Each request becomes lines in LOG: "METHOD TARGET", ">
+ *name: value" for each header, "= N" for the length of its body.
  *
  * RULES is read again for each request. A rule is a line
- *	METHOD GLOB STATUS [times=N] [after=N] [header=Name:value]... [delay_ms=N] [close|hang] [short=N] [body=TEXT | file=PATH]
- * and the first that matches the method (or *) and the target, and is not used up, decides. In TEXT and values + is a blank. "close" ends the
- * connection after the request was read, without an answer; "hang" never answers; short=N sends N bytes of the body less than were
- * announced. Uses of a rule are counted by its line's text, so a script may be rewritten as the test goes on. No rule: 404 NoSuchKey.
+ *	METHOD GLOB STATUS [times=N] [after=N] [header=Name:value]... [delay_ms=N] [close|hang] [short=N]
+ *[body=TEXT | file=PATH] and the first that matches the method (or *) and the target, and is not used up,
+ *decides. In TEXT and values + is a blank. "close" ends the connection after the request was read, without an
+ *answer; "hang" never answers; short=N sends N bytes of the body less than were announced. Uses of a rule are
+ *counted by its line's text, so a script may be rewritten as the test goes on. No rule: 404 NoSuchKey.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -127,7 +129,8 @@ static bool find_rule(const char *method, const char *target, struct rule *r, ch
 			*next++ = '\0';
 		whole = mem_strdup(line);
 		if (parse_rule(r, line)) {
-			found = (!strcmp(r->method, "*") || !strcmp(r->method, method)) && text_glob(r->glob, target) && use(whole, r);
+			found = (!strcmp(r->method, "*") || !strcmp(r->method, method)) &&
+				text_glob(r->glob, target) && use(whole, r);
 			if (!found)
 				buf_release(&r->body);
 		}
@@ -171,7 +174,8 @@ static bool answer(int fd, const char *method, struct rule *r)
 	buf_adds(&head, "\r\n");
 	alive = send_all(fd, head.data, head.len);
 	if (alive && body)
-		alive = send_all(fd, r->body.data, (long)r->body.len > r->cut ? r->body.len - (size_t)r->cut : 0);
+		alive = send_all(
+			fd, r->body.data, (long)r->body.len > r->cut ? r->body.len - (size_t)r->cut : 0);
 	buf_release(&head);
 	return alive && !r->cut;
 }
@@ -266,7 +270,8 @@ static int listen_somewhere(const char *port_file)
 	char text[16];
 	int len;
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) < 0 || listen(fd, 64) < 0 || getsockname(fd, (struct sockaddr *)&a, &n) < 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) < 0 || listen(fd, 64) < 0 ||
+		getsockname(fd, (struct sockaddr *)&a, &n) < 0)
 		return -1;
 	len = snprintf(text, sizeof(text), "%d\n", ntohs(a.sin_port));
 	return disk_write_file(port_file, text, (size_t)len, 0600, NULL) < 0 ? -1 : fd;

@@ -33,7 +33,8 @@ static void fake_free(struct object_store *s)
 	(void)s;
 }
 
-static const struct object_driver fake_driver = {.scheme = "fake", .size = fake_size, .remove = fake_remove, .free = fake_free};
+static const struct object_driver fake_driver = {
+	.scheme = "fake", .size = fake_size, .remove = fake_remove, .free = fake_free};
 
 static enum err_code size_of(struct object_store *s)
 {
