@@ -2,6 +2,7 @@
 #include "config.h"
 #include "cmd/check_data.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,7 +11,15 @@
 #include "libsh/base/map.h"
 #include "libsh/store/offline.h"
 
+/* What an agent has seen of the metadata, noted before they are opened: beside a running shd they only get newer. */
+struct seen {
+	char *path;
+	uint64_t incarnation, sequence;
+	bool readable;
+};
 struct check {
+	struct seen *seen;
+	size_t seen_count;
 	struct check_report *report;
 	struct offline offline;
 	struct arena arena;
@@ -327,11 +336,67 @@ static int check_slots(struct check *c, struct err *e)
 	return rc;
 }
 
+/* ---- what the agents have seen of the metadata ---- */
+
+static void read_seen(struct check *c, char *path)
+{
+	struct seen s = {.path = path};
+	struct buf text = BUF_INIT(256);
+
+	s.readable = !disk_read_file(path, &text, NULL) && text.len &&
+		sscanf(text.data, "%" SCNx64 " %" SCNu64, &s.incarnation, &s.sequence) == 2;
+	buf_release(&text);
+	c->seen = mem_realloc_array(c->seen, c->seen_count + 1, sizeof(*c->seen));
+	c->seen[c->seen_count++] = s;
+}
+
+static int note_seen(struct check *c, const char *data_dir, struct err *e)
+{
+	char *dir = mem_printf("%s/slots", data_dir), **names = NULL;
+	size_t count = 0;
+	int rc = disk_exists(dir) ? disk_list(dir, &names, &count, e) : 0;
+
+	for (size_t i = 0; i < count; i++) {
+		char *path = mem_printf("%s/%s/seen", dir, names[i]);
+
+		if (disk_exists(path))
+			read_seen(c, path);
+		else
+			mem_free(path);
+	}
+	disk_list_free(names, count);
+	mem_free(dir);
+	return rc;
+}
+
+static int check_seen(struct check *c, struct err *e)
+{
+	struct meta *m = c->offline.meta;
+	struct meta_counts counts;
+	uint64_t incarnation, number;
+
+	if (m->driver->position(m, &incarnation, &number, e) || m->driver->counts(m, &counts, e))
+		return -1;
+	for (size_t i = 0; i < c->seen_count; i++) {
+		const struct seen *s = &c->seen[i];
+
+		if (!s->readable)
+			check_report_damage(c->report, s->path, "this cannot be understood");
+		else if (s->incarnation != incarnation)
+			check_report_damage(c->report, s->path, "the metadata is another one than this slot's data was written with "
+				"(incarnation %" PRIx64 ", not %" PRIx64 "); see streamhouse-recovery(7)", incarnation, s->incarnation);
+		else if (s->sequence > counts.commit_sequence)
+			check_report_damage(c->report, s->path, "the metadata went back in time (commit %" PRIu64 ", but %" PRIu64
+				" was seen); see streamhouse-recovery(7)", counts.commit_sequence, s->sequence);
+	}
+	return 0;
+}
+
 /* ---- */
 
 static int check_all(struct check *c, struct check_sample *sample, struct err *e)
 {
-	if (check_objects(c, sample, e))
+	if (check_seen(c, e) || check_objects(c, sample, e))
 		return -1;
 	for (size_t i = 0; i < c->offline.partition_count; i++)
 		if (check_runs(c, &c->offline.partitions[i], e))
@@ -342,14 +407,19 @@ static int check_all(struct check *c, struct check_sample *sample, struct err *e
 int check_data(struct check_report *r, const char *dir, const char *objects_url, struct check_sample *sample, struct err *e)
 {
 	struct check c = {.report = r, .names = MAP_INIT};
-	int rc;
+	int rc = note_seen(&c, dir, e);
 
-	if (offline_open(&c.offline, dir, objects_url, e))
-		return -1;
-	rc = check_all(&c, sample, e);
+	if (!rc)
+		rc = offline_open(&c.offline, dir, objects_url, e);
+	if (!rc) {
+		rc = check_all(&c, sample, e);
+		offline_close(&c.offline);
+	}
+	for (size_t i = 0; i < c.seen_count; i++)
+		mem_free(c.seen[i].path);
+	mem_free(c.seen);
 	map_release(&c.names);
 	mem_free(c.objects);
 	arena_release(&c.arena);
-	offline_close(&c.offline);
 	return rc;
 }

@@ -98,6 +98,16 @@ names >"$TMP/names-before"
 cp -r "$DATA" "$TMP/saved"
 
 rm -f "$DATA"/meta/meta.db*
+refused() { # regex: shd does not start, and says why once
+	: >"$SHD_LOG"
+	launch_shd
+	wait_for '! alive "$SHD_PID"' 30 && SHD_PID= && [ "$(grep -cE "$1" "$SHD_LOG")" = 1 ]
+}
+ok 'lost metadata are not begun anew' refused 'cannot open the metadata sqlite:.*meta/meta.db: there is none, but there was: .*/slots/0/seen'
+ok 'and no database is made' test ! -e "$DATA/meta/meta.db"
+mv "$DATA/slots/0/seen" "$TMP/seen"
+ok 'neither beside segments alone' refused 'there was: .*/objects/segments'
+mv "$TMP/seen" "$DATA/slots/0/seen"
 fails 2 'a rebuild says where to' "$STREAMCTL" check --rebuild "$DATA/objects"
 fails 4 'a store that is not there is no store' "$STREAMCTL" check --rebuild "$TMP/nothing" --to "$TMP/x.db"
 ok 'the store alone gives new metadata' "$STREAMCTL" check --rebuild "$DATA/objects" --to "$DATA/meta/meta.db"
@@ -107,13 +117,11 @@ like "$(cat "$TMP/ok.out")" 'made from [0-9]+ of [0-9]+ segments: 4 topics' 'and
 names >"$TMP/names-after"
 same "$TMP/names-after" "$TMP/names-before" 'nothing in the store was touched'
 fails 5 'a database that is there is not overwritten' "$STREAMCTL" check --rebuild "$DATA/objects" --to "$DATA/meta/meta.db"
-ok 'the result fits the store' "$STREAMCTL" check "$DATA" --read-data
-fails_to_start() {
-	launch_shd
-	wait_for '! alive "$SHD_PID"' 30 && SHD_PID= && grep -q 'metadata is another one' "$SHD_LOG"
-}
-ok 'an agent does not take other metadata by itself' fails_to_start
+fails 1 'streamctl check sees that they are not those of the agent' "$STREAMCTL" check "$DATA"
+like "$(cat "$TMP/ok.out")" 'slots/0/seen: the metadata is another one' 'and says so'
+ok 'an agent does not take other metadata by itself' refused 'metadata is another one'
 rm "$DATA"/slots/*/seen
+ok 'the result fits the store' "$STREAMCTL" check "$DATA" --read-data
 start -O segment.max_age=1h
 digest >"$TMP/after"
 same "$TMP/after" "$TMP/before" 'everything reads as before, the tail included'
@@ -129,6 +137,11 @@ sleep 2.5
 digest >"$TMP/later"
 stop_shd
 ok 'and is whole after flushing and sweeping' "$STREAMCTL" check "$DATA" --read-data
+cp "$DATA/slots/0/seen" "$TMP/seen"
+echo "$(cut -d ' ' -f 1 "$TMP/seen") 999999999999" >"$DATA/slots/0/seen"
+fails 1 'metadata older than what was seen are damage' "$STREAMCTL" check "$DATA"
+like "$(cat "$TMP/ok.out")" 'slots/0/seen: the metadata went back in time' 'which is said'
+cp "$TMP/seen" "$DATA/slots/0/seen"
 
 # ---- once more, from the store that has segments of two metadata ----
 rm "$DATA"/meta/meta.db* "$DATA"/slots/*/seen

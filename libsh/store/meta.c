@@ -4,22 +4,38 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "libsh/store/meta.h"
 #include "libsh/store/meta_sqlite.h"
 
+/* NULL: the URL names no file. */
+static char *file_of(const char *url, const char *data_dir)
+{
+	if (strcmp(url, "sqlite:") == 0)
+		return mem_printf("%s/meta/meta.db", data_dir);
+	return strncmp(url, "sqlite:///", 10) == 0 && url[10] ? mem_strdup(url + 9) : NULL;
+}
+
+bool meta_is_there(const char *url, const char *data_dir)
+{
+	char *path = file_of(url, data_dir);
+	struct stat st;
+	bool there = path && stat(path, &st) == 0 && st.st_size > 0; /* SQLite takes an empty file for a new one */
+
+	mem_free(path);
+	return there;
+}
+
 int meta_open(const char *url, const char *data_dir, bool read_only, struct meta **m, struct err *e)
 {
-	char *path;
+	char *path = file_of(url, data_dir);
 	int result;
 
-	if (strcmp(url, "sqlite:") == 0) {
-		path = mem_printf("%s/meta/meta.db", data_dir);
-	} else if (strncmp(url, "sqlite:///", 10) == 0 && url[10]) {
-		path = mem_strdup(url + 9);
-	} else if (strncmp(url, "sqlite:", 7) == 0) {
+	if (!path && strncmp(url, "sqlite:", 7) == 0) {
 		err_set(e, ERR_INVALID_ARGUMENT, "meta.url \"%s\" has no absolute path", url);
 		return err_hint(e, "write sqlite: or sqlite:///path/to/meta.db");
-	} else {
+	}
+	if (!path) {
 		err_set(e, ERR_NOT_BUILT, "meta.url \"%s\": there is no driver for it", url);
 		return err_hint(e, "write sqlite: or sqlite:///path/to/meta.db");
 	}

@@ -61,7 +61,7 @@ struct meta_retain {
 	int64_t jumped_ms;           /* the real clock was set by this much since the last step; 0: it was not */
 	uint64_t partitions, runs, records, bytes; /* that went */
 };
-struct meta_counts { uint64_t topics, partitions, live_objects, live_bytes, pending_objects, dead_objects, records; };
+struct meta_counts { uint64_t topics, partitions, live_objects, live_bytes, pending_objects, dead_objects, records, commit_sequence; };
 
 struct meta; /* a driver's handle */
 struct meta_driver {
@@ -123,6 +123,8 @@ struct meta {
 
 /* "sqlite:" (meta/meta.db under data_dir), "sqlite:///path". Migrates to the newest version unless read_only; a newer version than ours is refused. */
 int meta_open(const char *url, const char *data_dir, bool read_only, struct meta **m, struct err *e);
+/* Whether there is a database to open, or meta_open() would make one. */
+bool meta_is_there(const char *url, const char *data_dir);
 void meta_free(struct meta *m);
 /* For drivers: is it a JSON object of at most META_CONFIG_MAX bytes; and with changes applied (a null value removes the key), mem_free(). */
 int meta_config_check(const char *config, struct err *e);

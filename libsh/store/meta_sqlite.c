@@ -296,6 +296,7 @@ static int counts(struct meta *base, struct meta_counts *c, struct err *e)
 	c->partitions = m->known.partition_count;
 	c->live_objects = m->state.live_objects;
 	c->live_bytes = m->state.live_bytes;
+	c->commit_sequence = m->state.commit_sequence;
 	for (size_t i = 0; i < m->known.slot_count; i++)
 		c->pending_objects += m->known.slots[i].pending;
 	while (map_next(&m->known.by_id, &it, NULL, NULL, &value)) {
