@@ -386,7 +386,8 @@ static int posting_shape(struct http_request *r, struct posting *p, struct err *
 	else {
 		err_set(e, ERR_UNSUPPORTED_MEDIA, "the Content-Type \"%.*s\" is not one for records",
 			(int)(type.len < 100 ? type.len : 100), type.len ? (const char *)type.data : "");
-		return err_hint(e, "application/x-ndjson, text/plain or application/vnd.streamhouse.batch");
+		return err_hint(e, "application/x-ndjson, text/plain or application/vnd.streamhouse.batch; "
+			"JSON goes to POST /api/v1/produce or /api/v1/produce/batch");
 	}
 	return 0;
 }

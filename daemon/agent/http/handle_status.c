@@ -13,7 +13,8 @@
 
 static void metric(struct buf *out, const char *name, const char *type, const char *help, double value)
 {
-	buf_addf(out, "# HELP streamhouse_%s %s\n# TYPE streamhouse_%s %s\nstreamhouse_%s %.17g\n", name, help,
+	/* 15 digits: what is decimal stays so, 1.495 and not 1.4950000000000001 */
+	buf_addf(out, "# HELP streamhouse_%s %s\n# TYPE streamhouse_%s %s\nstreamhouse_%s %.15g\n", name, help,
 		name, type, name, value);
 }
 
