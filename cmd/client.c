@@ -121,13 +121,23 @@ out:
 	return result;
 }
 
+/* HOST:PORT alone is taken for http://HOST:PORT. */
+static struct api *open_at(const char *server, const char *key, int64_t timeout_ms, struct err *e)
+{
+	char *url = strstr(server, "://") ? mem_strdup(server) : mem_printf("http://%s", server);
+	struct api *api = api_new(url, key, timeout_ms, e);
+
+	mem_free(url);
+	return api;
+}
+
 struct api *client_open(const struct command_globals *g, struct err *e)
 {
 	struct context c = {.found = false};
 
 	if (g->server)
-		return api_new(g->server, NULL, g->timeout_ms, e);
+		return open_at(g->server, NULL, g->timeout_ms, e);
 	if (find_context(&c, g->context, e))
 		return NULL;
-	return api_new(*c.server ? c.server : DEFAULT_SERVER, *c.key ? c.key : NULL, g->timeout_ms, e);
+	return open_at(*c.server ? c.server : DEFAULT_SERVER, *c.key ? c.key : NULL, g->timeout_ms, e);
 }

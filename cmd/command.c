@@ -21,7 +21,7 @@ enum { DEFAULT_TIMEOUT_MS = 30000, HELP_MAX_BYTES = 1 << 20 };
 const struct option command_global_options[] = {
 	{.type = OPTION_STRING, .letter = 's', .name = "server", .argument = "URL", .offset = GLOBAL(server),
 		.text = "Talk to the server at URL",
-		.more = "The default is $STREAMCTL_SERVER, or http://127.0.0.1:8080."},
+		.more = "The default is $STREAMCTL_SERVER, or http://127.0.0.1:8080. HOST:PORT stands for http://HOST:PORT."},
 	{.type = OPTION_STRING, .letter = 'c', .name = "context", .argument = "NAME",
 		.offset = GLOBAL(context),
 		.text = "Take server and credentials from context NAME of the configuration file",
@@ -34,7 +34,7 @@ const struct option command_global_options[] = {
 	{.type = OPTION_FLAG, .letter = 'v', .name = "verbose", .offset = GLOBAL(verbose),
 		.text = "Say more on standard error"},
 	{.type = OPTION_DURATION, .name = "timeout", .argument = "TIME", .offset = GLOBAL(timeout_ms),
-		.text = "Give up on an answer after TIME", .more = "The default is 30s. A TIME is a number with ms, s, m, h or d, or of milliseconds without."},
+		.text = "Give up on an answer after TIME", .more = "The default is 30s."},
 	{.type = OPTION_FLAG, .name = "no-color", .offset = GLOBAL(no_color), .text = "Use no colours"},
 	{.type = OPTION_FLAG, .letter = 'h', .name = "help", .offset = GLOBAL(help),
 		.text = "Print the usage and exit"},
@@ -55,7 +55,7 @@ void command_globals_init(struct command_globals *g)
 	g->context = getenv("STREAMCTL_CONTEXT");
 	if (g->context && !*g->context)
 		g->context = NULL;
-	if (timeout && clock_parse_duration(timeout, &g->timeout_ms, NULL))
+	if (timeout && option_parse_duration(timeout, &g->timeout_ms, NULL))
 		g->timeout_ms = DEFAULT_TIMEOUT_MS;
 	for (int i = 0; output && i < 4; i++)
 		if (!strcmp(output, formats[i]))

@@ -163,7 +163,8 @@ int main(int argc, char **argv)
 
 	command_globals_init(&globals);
 	if (options_parse(sets, 2, argc, argv, true, &count, &e)) {
-		err_hint(&e, "\"streamctl --help\" lists the global options");
+		if (!e.hint[0])
+			err_hint(&e, "\"streamctl --help\" lists the global options");
 		return command_fail(&r, &e);
 	}
 	command_globals_settle(&globals);

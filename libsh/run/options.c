@@ -48,6 +48,20 @@ static int choose(const char *choices, const char *value, int *which, const char
 	return err_set(e, ERR_USAGE, "%s: \"%s\" is none of %s", label, value, choices);
 }
 
+int option_parse_duration(const char *text, int64_t *ms, struct err *e)
+{
+	int64_t value;
+
+	if (clock_parse_duration(text, &value, e))
+		return -1;
+	if (value && !text[strspn(text, "0123456789")]) {
+		err_set(e, ERR_INVALID_ARGUMENT, "'%.64s' has no unit", text);
+		return err_hint(e, "%.20ss are seconds, %.20sms milliseconds", text, text);
+	}
+	*ms = value;
+	return 0;
+}
+
 /* Store one option's value where its table says. value is NULL for flags and bare optional arguments. */
 static int store(const struct found *f, const char *label, const char *value, struct err *e)
 {
@@ -74,7 +88,7 @@ static int store(const struct found *f, const char *label, const char *value, st
 				(long long)o->min, (long long)o->max);
 		break;
 	case OPTION_DURATION:
-		result = clock_parse_duration(value, target, e);
+		result = option_parse_duration(value, target, e);
 		break;
 	case OPTION_CHOICE:
 		return choose(o->choices, value, target, label, e);

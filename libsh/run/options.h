@@ -23,7 +23,7 @@ enum option_type {
 	OPTION_STRING,   /* const char *: points into argv */
 	OPTION_INT,      /* int64_t, between min and max when they differ */
 	OPTION_SIZE,     /* int64_t in bytes; "64k", "1M" */
-	OPTION_DURATION, /* int64_t in milliseconds; "5ms", "30s" */
+	OPTION_DURATION, /* int64_t in milliseconds; "5ms", "30s", always with a unit */
 	OPTION_CHOICE,   /* int: which of `choices` */
 	OPTION_LIST,     /* struct option_list: may be given again and again */
 };
@@ -61,6 +61,9 @@ struct option_set {
  */
 int options_parse(const struct option_set *sets, int set_count, int argc, char **argv, bool stop_at_operand,
 	int *operand_count, struct err *e);
+
+/* As clock_parse_duration(), but a number other than 0 needs its unit: of "5" nobody knows whether it is seconds. */
+int option_parse_duration(const char *text, int64_t *ms, struct err *e);
 
 /* "  -p, --partition N   text", wrapped at 80 columns. */
 void options_help(const struct option *table, struct buf *out);

@@ -96,6 +96,9 @@ int main(void)
 	refuses("--size 2M", "outside");
 	refuses("--size x", "--size");
 	refuses("--time x", "--time");
+	refuses("--time 5", "'5' has no unit");
+	is_str(error.hint, "5s are seconds, 5ms milliseconds", "... with what it could be");
+	is_int(parse("--time 0", false), 0, "none at all needs no unit");
 	refuses("--level top", "none of low|mid|high");
 
 	options_help(table, &out);
