@@ -137,6 +137,8 @@ struct consume {
 	struct consume_output output;
 	int64_t started_ms, progress_ms;
 	int64_t fetches;         /* that have ended */
+	size_t beyond;           /* streams whose partition ends before --from */
+	struct api_partition beyond_range; /* of the first of them */
 	bool progress_shown;
 };
 
@@ -190,6 +192,33 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high)
 	return value < low ? low : value > high ? high : value;
 }
 
+/*
+ * --from is not there yet. Without an end it is waited for. With one that is now, it is an error if it holds for
+ * all partitions (check_beyond()); one of several may well be shorter than the others.
+ */
+static void note_beyond(struct consume *c, const struct consume_stream *s, const struct api_partition *p)
+{
+	if (!c->beyond++)
+		c->beyond_range = *p;
+	if (!c->to_end)
+		command_note(c->run, "%s/%d: offset %lld is beyond the valid range %lld to %lld; waiting for it",
+			s->topic, s->partition, (long long)s->from, (long long)p->low_watermark,
+			(long long)p->high_watermark);
+}
+
+static int check_beyond(const struct consume *c, struct err *e)
+{
+	const struct consume_stream *s = c->streams;
+
+	if (!c->to_end || !c->beyond || c->beyond < c->stream_count)
+		return 0;
+	err_set(e, ERR_OFFSET_OUT_OF_RANGE, "%s/%d: offset %lld is outside the valid range %lld to %lld", s->topic,
+		s->partition, (long long)s->from, (long long)c->beyond_range.low_watermark,
+		(long long)c->beyond_range.high_watermark);
+	return err_hint(e, c->stream_count > 1 ? "the other partitions end before it as well" :
+						 "--from -10 reads the last ten records");
+}
+
 static int set_start(
 	struct consume *c, struct consume_stream *s, const struct api_partition *p, struct err *e)
 {
@@ -205,6 +234,8 @@ static int set_start(
 		if (s->from < p->low_watermark)
 			command_note(c->run, "%s/%d begins at offset %lld; there is nothing before it",
 				s->topic, s->partition, (long long)p->low_watermark);
+		if (s->from > p->high_watermark)
+			note_beyond(c, s, p);
 		break;
 	case OFFSET_TIME:
 		if (api_seek(c->api, s->topic, s->partition, c->from.number, &s->from, e))
@@ -382,7 +413,8 @@ static void show_progress(struct consume *c, int64_t now_ms)
 		return;
 	c->progress_ms = now_ms + PROGRESS_EVERY_MS;
 	c->progress_shown = true;
-	fprintf(stderr, "\r%lld records, %.0f/s \x1b[K", (long long)c->output.records,
+	fprintf(stderr, "\r%lld %s, %.0f/s \x1b[K", (long long)c->output.records,
+		text_plural(c->output.records, "record", "records"),
 		(double)c->output.records * 1000 / (double)(now_ms - c->started_ms));
 }
 
@@ -481,12 +513,13 @@ static void print_positions(const struct consume *c)
 {
 	if (c->run->globals->quiet)
 		return;
-	fprintf(stderr, "%s: interrupted after %lld records\n", c->run->title, (long long)c->output.records);
+	fprintf(stderr, "%s: interrupted after %lld %s\n", c->run->title, (long long)c->output.records,
+		text_plural(c->output.records, "record", "records"));
 	for (size_t i = 0; i < c->stream_count && i < POSITIONS_SHOWN; i++)
 		fprintf(stderr, "  %s/%d: the next offset is %lld\n", c->streams[i].topic,
 			c->streams[i].partition, (long long)c->streams[i].next);
 	if (c->stream_count > POSITIONS_SHOWN)
-		fprintf(stderr, "  and %zu more partitions\n", c->stream_count - POSITIONS_SHOWN);
+		fprintf(stderr, "  and %zu more\n", c->stream_count - POSITIONS_SHOWN);
 }
 
 static void consume_release(struct consume *c)
@@ -506,7 +539,7 @@ static int run(struct command_run *r)
 	struct err e = ERR_INIT;
 	int status = EXIT_DONE, result;
 
-	if (parse_values(&c, &e) || open_all(&c, &e)) {
+	if (parse_values(&c, &e) || open_all(&c, &e) || check_beyond(&c, &e)) {
 		status = command_fail(r, &e);
 		goto out;
 	}
@@ -524,7 +557,8 @@ static int run(struct command_run *r)
 		/* Without an end to reach, an interrupt is the way to end it. */
 		status = c.to_end || c.values->limit || c.to.kind != OFFSET_NONE ? EXIT_PARTIAL : EXIT_DONE;
 	} else if (r->globals->verbose) {
-		fprintf(stderr, "%lld records in %.2f s\n", (long long)c.output.records,
+		fprintf(stderr, "%lld %s in %.2f s\n", (long long)c.output.records,
+			text_plural(c.output.records, "record", "records"),
 			(double)(clock_mono_ms() - c.started_ms) / 1000);
 	}
 out:

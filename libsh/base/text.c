@@ -96,6 +96,11 @@ const char *text_format_size(int64_t bytes, char *out)
 	return out;
 }
 
+const char *text_plural(int64_t n, const char *one, const char *many)
+{
+	return n == 1 ? one : many;
+}
+
 /* Length of the UTF-8 sequence at p, 0 when it is none (RFC 3629, table 3-7 of Unicode). */
 static size_t utf8_sequence(const uint8_t *p, size_t n)
 {

@@ -16,6 +16,9 @@ int text_parse_bool(const char *text, bool *out, struct err *e); /* true/false, 
 /* "1.5 MiB"; out holds at least 16 bytes. */
 const char *text_format_size(int64_t bytes, char *out);
 
+/* The word for n things: text_plural(n, "record", "records"). */
+const char *text_plural(int64_t n, const char *one, const char *many);
+
 bool text_is_utf8(const void *p, size_t n); /* RFC 3629: no surrogates, no overlong forms */
 
 int text_base64_encode(struct buf *out, const void *p, size_t n);
