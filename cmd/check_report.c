@@ -9,9 +9,9 @@
 #include "libsh/base/text.h"
 
 static const struct output_column columns[] = {
-	{"severity", OUTPUT_TEXT},
-	{"where", OUTPUT_TEXT},
-	{"finding", OUTPUT_TEXT},
+	{.name = "severity", .type = OUTPUT_TEXT},
+	{.name = "where", .type = OUTPUT_TEXT},
+	{.name = "finding", .type = OUTPUT_TEXT},
 };
 
 void check_report_init(struct check_report *r, const struct command_run *run)
@@ -62,23 +62,20 @@ void check_report_note(struct check_report *r, const char *where, const char *fm
 	va_end(ap);
 }
 
-static const char *plural(int64_t n)
-{
-	return n == 1 ? "" : "s";
-}
-
 static void summary(const struct check_report *r, struct buf *b)
 {
 	char size[32];
 
-	buf_addf(b, "%lld partition%s, %lld segment%s (%s", (long long)r->partitions, plural(r->partitions), (long long)r->segments,
-		plural(r->segments), text_format_size(r->segment_bytes, size));
+	buf_addf(b, "%lld partition%s, %lld segment%s (%s", (long long)r->partitions,
+		text_plural(r->partitions, "", "s"), (long long)r->segments,
+		text_plural(r->segments, "", "s"), text_format_size(r->segment_bytes, size));
 	if (r->segments_read)
 		buf_addf(b, ", data of %lld read", (long long)r->segments_read);
-	buf_addf(b, "), %lld WAL file%s (%lld batch%s): ", (long long)r->wal_files, plural(r->wal_files), (long long)r->batches,
-		r->batches == 1 ? "" : "es");
+	buf_addf(b, "), %lld WAL file%s (%lld batch%s): ", (long long)r->wal_files,
+		text_plural(r->wal_files, "", "s"), (long long)r->batches,
+		text_plural(r->batches, "", "es"));
 	if (r->damages)
-		buf_addf(b, "%lld damage%s found", (long long)r->damages, plural(r->damages));
+		buf_addf(b, "%lld damage%s found", (long long)r->damages, text_plural(r->damages, "", "s"));
 	else
 		buf_adds(b, "no damage found");
 }

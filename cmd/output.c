@@ -75,6 +75,11 @@ static void add_safe(struct buf *b, const char *text)
 		buf_addc(b, (unsigned char)*text < 32 || *text == 127 ? '?' : *text);
 }
 
+static const char *heading_of(const struct output_column *c)
+{
+	return c->heading ? c->heading : c->name;
+}
+
 static const char *cell_text(const struct cell *c)
 {
 	return c->text ? c->text : "-";
@@ -97,7 +102,7 @@ static void add_table(const struct output *o, struct buf *b)
 	int width[OUTPUT_COLUMNS_MAX], n = o->run->globals->quiet ? 1 : o->column_count;
 
 	for (int c = 0; c < n; c++) {
-		width[c] = o->run->globals->quiet ? 0 : (int)strlen(o->columns[c].name);
+		width[c] = o->run->globals->quiet ? 0 : (int)strlen(heading_of(&o->columns[c]));
 		for (size_t i = (size_t)c; i < o->cell_count; i += (size_t)o->column_count)
 			if ((int)strlen(cell_text(&o->cells[i])) > width[c])
 				width[c] = (int)strlen(cell_text(&o->cells[i]));
@@ -105,7 +110,7 @@ static void add_table(const struct output *o, struct buf *b)
 	for (int c = 0; c < n && !o->run->globals->quiet; c++) {
 		struct buf heading = BUF_INIT(256);
 
-		add_heading(&heading, o->columns[c].name);
+		add_heading(&heading, heading_of(&o->columns[c]));
 		add_padded(b, heading.data, width[c], o->columns[c].type != OUTPUT_TEXT, c == n - 1);
 		buf_release(&heading);
 	}
@@ -121,12 +126,12 @@ static void add_list(const struct output *o, struct buf *b)
 	int width = 0;
 
 	for (int c = 0; c < o->column_count; c++)
-		if ((int)strlen(o->columns[c].name) > width)
-			width = (int)strlen(o->columns[c].name);
+		if ((int)strlen(heading_of(&o->columns[c])) > width)
+			width = (int)strlen(heading_of(&o->columns[c]));
 	for (size_t i = 0; i < o->cell_count; i++) {
 		struct buf name = BUF_INIT(256);
 
-		buf_adds(&name, o->columns[i % (size_t)o->column_count].name);
+		buf_adds(&name, heading_of(&o->columns[i % (size_t)o->column_count]));
 		for (size_t k = 0; k < name.len; k++)
 			if (name.data[k] == '_')
 				name.data[k] = ' ';

@@ -14,6 +14,7 @@ enum output_type { OUTPUT_TEXT, OUTPUT_NUMBER, OUTPUT_BYTES /* a size: "1.5 MiB"
 struct output_column {
 	const char *name;    /* "message_count"; tables print it in capitals, with spaces */
 	enum output_type type;
+	const char *heading; /* "records", where the API's name is not what tables call it; NULL: the name */
 };
 
 enum { OUTPUT_COLUMNS_MAX = 16 };

@@ -179,6 +179,8 @@ struct produce {
 	int64_t oldest_ms; /* monotonic clock: when the first unsent record came; 0: there is none */
 	int64_t wake_ms;               /* do not wait for input beyond this; -1: as long as it takes */
 	int64_t open_bytes, records, sent_records;
+	int file;                      /* which one is read, counted from 1 */
+	int64_t records_before_file;
 	int64_t started_ms, progress_ms, rate;
 	bool progress_shown;
 };
@@ -204,7 +206,7 @@ static struct open_batch *open_batch(struct produce *p, int32_t partition)
 /* Close the batch that is being filled. */
 static int finish_batch(struct produce *p, struct open_batch *b, struct err *e)
 {
-	size_t before = b->finished.len;
+	size_t before = b->finished.len, size;
 	int32_t records = b->writer.count;
 
 	if (!records)
@@ -212,10 +214,14 @@ static int finish_batch(struct produce *p, struct open_batch *b, struct err *e)
 	p->open_bytes -= (int64_t)b->writer.records.len;
 	if (batch_writer_finish(&b->writer, &b->finished, e))
 		return -1;
-	if (b->finished.len - before > p->message_max) {
+	size = b->finished.len - before;
+	if (size > p->message_max) {
 		err_set(e, ERR_TOO_LARGE,
 			"a batch of %d record%s and %zu bytes is above max.message.bytes of the topic, %zu",
-			records, records == 1 ? "" : "s", b->finished.len - before, p->message_max);
+			records, text_plural(records, "", "s"), size, p->message_max);
+		if (size <= BATCH_MAX_BYTES)
+			err_hint(e, "streamctl topic alter %s -C max.message.bytes=%zu%s", p->run->argv[0], size,
+				p->codec == CODEC_NONE ? ", or compress with -z zstd" : "");
 		buf_truncate(&b->finished, before);
 		return -1;
 	}
@@ -355,8 +361,8 @@ static void show_progress(struct produce *p, int64_t now_ms)
 	p->progress_ms = now_ms + PROGRESS_EVERY_MS;
 	if (p->sender)
 		produce_sender_totals(p->sender, &t);
-	fprintf(stderr, "\r%lld records acknowledged, %s read, %.0f records/s \x1b[K", (long long)t.records,
-		text_format_size(p->input.bytes, size), (double)t.records / seconds);
+	fprintf(stderr, "\r%lld %s acknowledged, %s read, %.0f records/s \x1b[K", (long long)t.records,
+		text_plural(t.records, "record", "records"), text_format_size(p->input.bytes, size), (double)t.records / seconds);
 	p->progress_shown = true;
 }
 
@@ -408,6 +414,14 @@ static int keep_rate(struct produce *p, struct err *e)
 	return 0;
 }
 
+static void note_file(struct produce *p)
+{
+	if (p->file == p->input.next_file)
+		return;
+	p->file = p->input.next_file;
+	p->records_before_file = p->records;
+}
+
 static int read_and_send(struct produce *p, struct err *e)
 {
 	int64_t reads = 0;
@@ -418,6 +432,7 @@ static int read_and_send(struct produce *p, struct err *e)
 		enum produce_input_result got = produce_input_next(&p->input, p->wake_ms, &r, e);
 		char where[300];
 
+		note_file(p);
 		if (got == INPUT_ERROR)
 			return -1;
 		if (got == INPUT_END)
@@ -498,8 +513,26 @@ static int encode_headers(struct produce *p, struct err *e)
 	return 0;
 }
 
-static int parse_values(
-	struct produce *p, struct produce_input_rules *rules, struct format_string **format, struct err *e)
+/* The delimiter when the format is "%kDELIMITER%v\n", which -K does without stumbling over a second one. */
+static const char *split_instead(const char *format, char delimiter[16])
+{
+	size_t len;
+
+	if (strncmp(format, "%k", 2))
+		return NULL;
+	len = strcspn(format + 2, "%'");
+	if (!len || len > 15 || strncmp(format + 2 + len, "%v", 2))
+		return NULL;
+	snprintf(delimiter, 16, "%.*s", (int)len, format + 2);
+	format += 2 + len + 2;
+	return (!*format || !strcmp(format, "\\n") || !strcmp(format, "\n")) &&
+			       (!strchr(delimiter, '\\') || !strcmp(delimiter, "\\t")) ?
+		       delimiter :
+		       NULL;
+}
+
+static int parse_values(struct produce *p, struct produce_input_rules *rules, struct format_string **format,
+	char delimiter[16], struct err *e)
 {
 	const struct values *v = p->values;
 
@@ -520,6 +553,7 @@ static int parse_values(
 
 		*format = format_string_parse(text, e);
 		mem_free(text);
+		rules->split_instead = split_instead(v->format, delimiter);
 		if (!*format || format_string_check_invertible(*format, e))
 			return -1;
 		rules->format = *format;
@@ -586,13 +620,34 @@ static void summarize(const struct produce *p, const struct produce_totals *t)
 	char size[32];
 
 	if (!p->sender && !p->run->globals->quiet)
-		fprintf(stderr, "would send %lld records, %s\n", (long long)p->sent_records,
-			text_format_size(p->input.bytes, size));
+		fprintf(stderr, "would send %lld %s, %s\n", (long long)p->sent_records,
+			text_plural(p->sent_records, "record", "records"), text_format_size(p->input.bytes, size));
 	else if (p->run->globals->verbose || command_shows_progress(p->run))
 		fprintf(stderr,
-			"%lld records acknowledged%s%s in %.2f s, %s in %lld requests, %lld sent again\n",
-			(long long)t->records, t->durability[0] ? " at level " : "", t->durability, seconds,
-			text_format_size(t->bytes, size), (long long)t->requests, (long long)t->retries);
+			"%lld %s acknowledged%s%s in %.2f s, %s in %lld %s, %lld sent again\n",
+			(long long)t->records, text_plural(t->records, "record", "records"),
+			t->durability[0] ? " at level " : "", t->durability, seconds,
+			text_format_size(t->bytes, size), (long long)t->requests,
+			text_plural(t->requests, "request", "requests"), (long long)t->retries);
+}
+
+/* How much is acknowledged. With several files also of which, as long as everything that was read is. */
+static void print_acknowledged(const struct produce *p, const struct produce_totals *t)
+{
+	int before = p->file - 1, behind = p->input.rules.file_count - p->file;
+
+	fprintf(stderr, "%lld %s acknowledged", (long long)t->records, text_plural(t->records, "record", "records"));
+	if (t->unknown)
+		fprintf(stderr, ", %lld may or may not be stored", (long long)t->unknown);
+	else if (p->input.rules.file_count > 1 && before >= 0 && t->records == p->sent_records &&
+		 t->records >= p->records_before_file) {
+		fprintf(stderr, ": %lld of %s", (long long)(t->records - p->records_before_file),
+			produce_input_file(&p->input));
+		if (before)
+			fprintf(stderr, ", all of the %d %s before it", before, text_plural(before, "file", "files"));
+		if (behind)
+			fprintf(stderr, "; %d %s not read", behind, text_plural(behind, "file was", "files were"));
+	}
 }
 
 /* Everything has ended; e is what ended it, if anything did. */
@@ -606,18 +661,15 @@ static int report(struct produce *p, const struct err *e, const struct produce_t
 	if (e->code) {
 		int status = command_fail(p->run, e);
 
-		if (t->unknown)
-			fprintf(stderr, "  %lld records are acknowledged, %lld may or may not be stored\n",
-				(long long)t->records, (long long)t->unknown);
-		else
-			fprintf(stderr, "  %lld records are acknowledged\n", (long long)t->records);
+		fputs("  ", stderr);
+		print_acknowledged(p, t);
+		fputc('\n', stderr);
 		return status;
 	}
-	fprintf(stderr,
-		"%s: interrupted: %lld records are acknowledged; %s, record %lld is the last one sent\n",
-		p->run->title, (long long)t->records,
-		p->input.rules.file_count > 1 ? "of the current file" : "of the input",
-		(long long)p->input.records);
+	fprintf(stderr, "%s: interrupted: ", p->run->title);
+	print_acknowledged(p, t);
+	fprintf(stderr, "; record %lld of %s is the last one sent\n", (long long)p->input.records,
+		produce_input_file(&p->input));
 	return EXIT_PARTIAL;
 }
 
@@ -654,11 +706,12 @@ static int run(struct command_run *r)
 	struct produce p = {.run = r, .values = r->values};
 	struct produce_input_rules rules;
 	struct format_string *format = NULL;
+	char delimiter[16];
 	struct err e = ERR_INIT;
 	struct api *api = NULL;
 	int status;
 
-	if (parse_values(&p, &rules, &format, &e) || !(api = client_open(r->globals, &e)) ||
+	if (parse_values(&p, &rules, &format, delimiter, &e) || !(api = client_open(r->globals, &e)) ||
 		look_up_topic(&p, api, &e)) {
 		status = command_fail(r, &e);
 		api_free(api);

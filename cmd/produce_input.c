@@ -34,7 +34,7 @@ void produce_input_release(struct produce_input *in)
 	arena_release(&in->arena);
 }
 
-static const char *file_name(const struct produce_input *in)
+const char *produce_input_file(const struct produce_input *in)
 {
 	const char *name = in->rules.file_count && in->next_file ? in->rules.files[in->next_file - 1] : "-";
 
@@ -43,7 +43,7 @@ static const char *file_name(const struct produce_input *in)
 
 const char *produce_input_where(const struct produce_input *in, char *out, size_t room)
 {
-	snprintf(out, room, "%s, record %lld", file_name(in), (long long)in->records);
+	snprintf(out, room, "%s, record %lld", produce_input_file(in), (long long)in->records);
 	return out;
 }
 
@@ -122,7 +122,7 @@ static enum produce_input_result refill(struct produce_input *in, int64_t until_
 	if (got < 0 && (errno == EINTR || errno == EAGAIN))
 		return INPUT_RECORD;
 	if (got < 0) {
-		err_sys(e, ERR_IO, "cannot read %s", file_name(in));
+		err_sys(e, ERR_IO, "cannot read %s", produce_input_file(in));
 		return INPUT_ERROR;
 	}
 	in->reads++;
@@ -195,8 +195,12 @@ static int take_record(struct produce_input *in, struct ndjson_record *r, struct
 		ptrdiff_t used = format_string_read(in->rules.format, in->data + in->start,
 			in->len - in->start, in->at_end, &in->arena, r, e);
 
-		if (used < 0)
+		if (used < 0) {
+			if (in->rules.split_instead)
+				err_hint(e, "-K '%.20s' instead of -f splits each line at the first one",
+					in->rules.split_instead);
 			return blame(in, e);
+		}
 		in->start += (size_t)used;
 		in->bytes += used;
 		if (!used)

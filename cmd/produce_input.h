@@ -14,6 +14,7 @@ struct produce_input_rules {
 	char end;                           /* what ends a record: '\n' or '\0' */
 	bool ndjson;
 	const struct format_string *format; /* or NULL */
+	const char *split_instead;          /* what -K could split at in place of the format; or NULL */
 	const char *key_delimiter;          /* of lines: the key stands before the first one; or NULL */
 	bool empty_is_null;
 };
@@ -39,6 +40,8 @@ void produce_input_release(struct produce_input *in);
  * as it takes. */
 enum produce_input_result produce_input_next(
 	struct produce_input *in, int64_t until_ms, struct ndjson_record *r, struct err *e);
+/* The file that is or was read last: "stdin" or its name. */
+const char *produce_input_file(const struct produce_input *in);
 /* "stdin, record 12" */
 const char *produce_input_where(const struct produce_input *in, char *out, size_t room);
 

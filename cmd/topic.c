@@ -76,12 +76,12 @@ static int run_create(struct command_run *r)
 /* ---- list ---- */
 
 static const struct output_column list_columns[] = {
-	{"name", OUTPUT_TEXT},
-	{"partitions", OUTPUT_NUMBER},
-	{"message_count", OUTPUT_NUMBER},
-	{"size_bytes", OUTPUT_BYTES},
-	{"durability", OUTPUT_TEXT},
-	{"created_at", OUTPUT_TEXT},
+	{.name = "name", .type = OUTPUT_TEXT},
+	{.name = "partitions", .type = OUTPUT_NUMBER},
+	{.name = "message_count", .type = OUTPUT_NUMBER, .heading = "records"},
+	{.name = "size_bytes", .type = OUTPUT_BYTES, .heading = "size"},
+	{.name = "durability", .type = OUTPUT_TEXT},
+	{.name = "created_at", .type = OUTPUT_TEXT},
 };
 
 static int run_list(struct command_run *r)
@@ -121,18 +121,18 @@ out:
 /* ---- describe ---- */
 
 static const struct output_column describe_columns[] = {
-	{"name", OUTPUT_TEXT},
-	{"partition_count", OUTPUT_NUMBER},
-	{"message_count", OUTPUT_NUMBER},
-	{"size_bytes", OUTPUT_BYTES},
-	{"created_at", OUTPUT_TEXT},
+	{.name = "name", .type = OUTPUT_TEXT},
+	{.name = "partition_count", .type = OUTPUT_NUMBER},
+	{.name = "message_count", .type = OUTPUT_NUMBER, .heading = "records"},
+	{.name = "size_bytes", .type = OUTPUT_BYTES, .heading = "size"},
+	{.name = "created_at", .type = OUTPUT_TEXT},
 };
 static const struct output_column partition_columns[] = {
-	{"partition", OUTPUT_NUMBER},
-	{"first_offset", OUTPUT_NUMBER},
-	{"end_offset", OUTPUT_NUMBER},
-	{"records", OUTPUT_NUMBER},
-	{"leader", OUTPUT_TEXT},
+	{.name = "partition", .type = OUTPUT_NUMBER},
+	{.name = "first_offset", .type = OUTPUT_NUMBER},
+	{.name = "end_offset", .type = OUTPUT_NUMBER},
+	{.name = "records", .type = OUTPUT_NUMBER},
+	{.name = "leader", .type = OUTPUT_TEXT},
 };
 
 /* -o json, ndjson: one object with everything. */
@@ -271,7 +271,7 @@ static bool confirmed(const struct command_run *r)
 {
 	char answer[16];
 
-	fprintf(stderr, "Delete %d topic%s (", r->argc, r->argc == 1 ? "" : "s");
+	fprintf(stderr, "Delete %d %s (", r->argc, text_plural(r->argc, "topic", "topics"));
 	for (int i = 0; i < r->argc; i++)
 		fprintf(stderr, "%s%s", i ? ", " : "", r->argv[i]);
 	fprintf(stderr, ") and all their records? [y/N] ");

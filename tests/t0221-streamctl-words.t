@@ -41,5 +41,63 @@ said "... and is named" 'record 1: .*"valu" is no member'
 echo '{"value":null,"key":null}' | streamctl produce input -f ndjson
 ok "null for key and value comes back" sh -c 'streamctl consume input -e -o ndjson | streamctl produce input -f ndjson'
 is "$(streamctl consume input -e -f '%K %V,')" "-1 -1,-1 -1," "... as null"
+printf 'a b c\n' >spaces
+fails 11 "a format that the data does not fit" streamctl produce input -f '%k %v\n' spaces
+said "... with the option that does" "^  -K ' ' instead of -f"
+ok "... which does" streamctl produce input -K ' ' spaces
+is "$(streamctl consume input --from -1 -e -f '%k=%v')" "a=b c" "... at the first delimiter"
+fails 11 "one that no option can take the place of" streamctl produce input -f '%v %k\n' spaces
+said "... with the formats that do" "put its length .*before it, or use .json"
+head -c 1500000 /dev/urandom | base64 -w 0 >large
+fails 11 "a line above max.message.bytes" streamctl produce input large
+said "... with the setting to raise" "^  streamctl topic alter input -C max.message.bytes=[0-9]+"
+ok "... which helps" $(sed -n 's/^  \(streamctl topic alter [^,]*\),.*/\1/p' "$TMP/ok.out")
+ok "... enough" streamctl produce input large
+
+streamctl topic create files
+seq 1 3 >a
+seq 1 2 >b
+printf '{"value":"1"}\n{"value":"2"}\n{\n' >c
+mkdir directory
+fails 4 "a file that is missing" streamctl produce files a b missing a
+said "... and what is sent" "^  5 records acknowledged: 0 of missing, all of the 2 files before it; 1 file was not read"
+fails 10 "a directory" streamctl produce files a directory
+said "... and what is sent" "^  3 records acknowledged: 0 of directory, all of the 1 file before it$"
+fails 11 "bad input in a file" streamctl produce files -f ndjson c a
+said "... and what is sent" "^  2 records acknowledged: 2 of c; 1 file was not read$"
+head -n 1 c >one
+fails 4 "one file" streamctl produce files -f ndjson one missing
+said "one record is one" "^  1 record acknowledged: 0 of missing"
+is "$(streamctl consume files -e | wc -l)" 11 "... which is what is there"
+
+# ---- offsets that are not there ----
+streamctl topic create -p 2 short
+seq 1 5 | streamctl produce short -p 1
+fails 4 "an offset beyond the end, with -e" streamctl consume short -p 1 -e --from 6
+said "... with the valid range" "short/1: offset 6 is outside the valid range 0 to 5"
+fails 4 "... of all partitions" streamctl consume short -e --from 6
+said "... which it says" "the other partitions end before it"
+is "$(streamctl consume short -e --from 4)" 5 "one that some partition has is no error"
+is "$(streamctl consume short -p 1 -e --from 5)" "" "nor is the end"
+streamctl consume short -p 1 --from 6 -n 1 >waited 2>note &
+waiting=$!
+ok "without -e it is waited for, which is said" \
+	wait_for 'grep -q "short/1: offset 6 is beyond the valid range 0 to 5; waiting for it" note' 20
+seq 6 7 | streamctl produce short -p 1
+wait $waiting
+is "$(cat waited)" 7 "... and read when it comes"
+
+# ---- ways to write things ----
+ok "HOST:PORT is a server" streamctl -s "127.0.0.1:$PORT" topic list
+fails 2 "another scheme is none" streamctl -s "ftp://127.0.0.1:$PORT" topic list
+fails 2 "a time without a unit" streamctl --timeout 5 topic list
+said "... could be two things" "^  5s are seconds, 5ms milliseconds"
+fails 2 "a linger time as well" streamctl produce short --linger 5 a
+like "$(streamctl topic list)" "^NAME +PARTITIONS +RECORDS +SIZE +DURABILITY" "headings say what other commands say"
+like "$(streamctl topic list -o tsv)" "message_count	size_bytes" "... while scripts get the names of the API"
+is "$(api GET /metrics | grep -c '[0-9]\.[0-9]*000000[0-9]$')" 0 "metrics have no digits that mean nothing"
+api POST /api/v1/topics/short/records -H 'Content-Type: application/json' -d '{}' >answer
+is "$(api_status)" 415 "JSON is no type of records"
+like "$(cat answer)" "application/x-ndjson.*JSON goes to POST /api/v1/produce" "... and the hint says where it goes"
 
 done_testing

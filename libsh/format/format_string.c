@@ -567,9 +567,11 @@ static int read_delimited(struct reading *rd, int i, struct bytes *out)
 	twice = found < rd->end ? second_match(rd, found, delimiter) : 0;
 	if (twice == MORE)
 		return MORE;
-	if (twice || holds_delimiter(rd->format, rd->at, n))
-		return misfit(
-			rd, i, "the data holds a delimiter of the format, so where it ends is ambiguous");
+	if (twice || holds_delimiter(rd->format, rd->at, n)) {
+		misfit(rd, i, "the data holds a delimiter of the format, so where it ends is ambiguous");
+		return err_hint(rd->e, "put its length (%%%c) before it, or use {json}, {hex} or {base64}",
+			rd->format->parts[i].variable - 0x20);
+	}
 	*out = (struct bytes){n ? (const uint8_t *)rd->at : nothing, n};
 	rd->at = found;
 	return 0;
