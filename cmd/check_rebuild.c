@@ -29,17 +29,20 @@ static void say_snapshot(struct check_report *r, const struct rebuild *b)
 		check_report_damage(r, "snapshot", "there was none: configs of topics are lost, and deleted topics may have come back");
 	else
 		check_report_note(r, snapshot_name(b->snapshot_incarnation, b->snapshot_number, name),
-			"topics, configs and log starts are those of %s, %lld seconds ago", clock_format_rfc3339(b->snapshot_taken_ms, taken),
-			(long long)age_s);
+			"topics, configs and log starts are those of %s, %lld %s ago", clock_format_rfc3339(b->snapshot_taken_ms, taken),
+			(long long)age_s, text_plural(age_s, "second", "seconds"));
 }
 
 static void say_segments(struct check_report *r, const struct rebuild *b)
 {
 	char size[32];
 
-	check_report_note(r, b->path, "made from %llu of %llu segments: %llu topics, %llu partitions, %llu records, %s",
-		(unsigned long long)b->taken, (unsigned long long)b->segments, (unsigned long long)b->counts.topics,
-		(unsigned long long)b->counts.partitions, (unsigned long long)b->counts.records,
+	check_report_note(r, b->path, "made from %llu of %llu %s: %llu %s, %llu %s, %llu %s, %s",
+		(unsigned long long)b->taken, (unsigned long long)b->segments,
+		text_plural((int64_t)b->segments, "segment", "segments"), (unsigned long long)b->counts.topics,
+		text_plural((int64_t)b->counts.topics, "topic", "topics"), (unsigned long long)b->counts.partitions,
+		text_plural((int64_t)b->counts.partitions, "partition", "partitions"),
+		(unsigned long long)b->counts.records, text_plural((int64_t)b->counts.records, "record", "records"),
 		text_format_size((int64_t)b->counts.live_bytes, size));
 	if (b->segments > b->taken)
 		check_report_note(r, b->path,

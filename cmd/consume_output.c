@@ -11,6 +11,7 @@
 
 #include "cmd/interrupt.h"
 #include "libsh/base/fd.h"
+#include "libsh/base/text.h"
 
 enum {
 	FLUSH_BYTES = 128 << 10,
@@ -192,8 +193,8 @@ static int run_command(
 		WIFEXITED(status) ? "exit status" : "signal",
 		WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status), (long long)r->offset, topic,
 		partition);
-	return err_hint(e, "%lld records before it were done; --from %lld goes on there",
-		(long long)o->records, (long long)r->offset);
+	return err_hint(e, "%lld %s done before it; --from %lld goes on there", (long long)o->records,
+		text_plural(o->records, "record was", "records were"), (long long)r->offset);
 }
 
 int consume_output_record(

@@ -87,6 +87,8 @@ seq 6 7 | streamctl produce short -p 1
 wait $waiting
 is "$(cat waited)" 7 "... and read when it comes"
 
+is "$(streamctl consume short -p 1 --from 6 -e -v 2>&1 >waited | sed 's/ in .*//')" "1 record" "one record is one"
+
 # ---- ways to write things ----
 ok "HOST:PORT is a server" streamctl -s "127.0.0.1:$PORT" topic list
 fails 2 "another scheme is none" streamctl -s "ftp://127.0.0.1:$PORT" topic list

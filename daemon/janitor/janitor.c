@@ -12,6 +12,7 @@
 #include "daemon/janitor/janitor.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/log.h"
+#include "libsh/base/text.h"
 
 enum {
 	RETAIN_STEPS_MAX = 64, /* of one round */
@@ -59,10 +60,12 @@ static void round_end(struct janitor *j)
 	int64_t after_ms = interval_ms(j);
 
 	if (j->expired_runs)
-		log_info("retention: %llu records in %llu runs expired",
-			(unsigned long long)j->expired_records, (unsigned long long)j->expired_runs);
+		log_info("retention: %llu %s in %llu %s expired", (unsigned long long)j->expired_records,
+			text_plural((int64_t)j->expired_records, "record", "records"),
+			(unsigned long long)j->expired_runs, text_plural((int64_t)j->expired_runs, "run", "runs"));
 	if (j->removed)
-		log_info("removed %llu dead objects", (unsigned long long)j->removed);
+		log_info("removed %llu dead %s", (unsigned long long)j->removed,
+			text_plural((int64_t)j->removed, "object", "objects"));
 	if (j->failed) {
 		back_off(j);
 		after_ms = j->pause_ms > after_ms ? j->pause_ms : after_ms;

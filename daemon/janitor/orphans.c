@@ -13,6 +13,7 @@
 #include "daemon/janitor/janitor.h"
 #include "libsh/base/clock.h"
 #include "libsh/base/log.h"
+#include "libsh/base/text.h"
 
 enum {
 	SEEN_MAX = 100000,   /* unknown names remembered; more wait for a later pass */
@@ -61,7 +62,8 @@ static void pass_end(void)
 		mem_free(s);
 	}
 	if (errand.removed)
-		log_info("removed %zu segments that the metadata does not know", errand.removed);
+		log_info("removed %zu %s that the metadata does not know", errand.removed,
+			text_plural((int64_t)errand.removed, "segment", "segments"));
 	arena_release(&errand.page);
 	arena_release(&errand.arena);
 	loop_timer_set(errand.self->loop, &errand.timer, settings_number(errand.self->settings, "janitor.orphan_interval"),

@@ -11,6 +11,7 @@
 #include "daemon/agent/http/handlers.h"
 
 #include "libsh/base/clock.h"
+#include "libsh/base/text.h"
 #include "libsh/format/json_write.h"
 #include "libsh/format/ndjson.h"
 
@@ -275,8 +276,9 @@ static void posting_answer(struct append *a)
 	buf_addc(&out, ',');
 	append_describe(a, &out);
 	if (a->records && !p->failure.hint[0])
-		err_hint(&p->failure, "%llu records were taken before this; send the rest again from there",
-			(unsigned long long)a->records);
+		err_hint(&p->failure, "%llu %s taken before this; send the rest again from there",
+			(unsigned long long)a->records,
+			text_plural((int64_t)a->records, "record was", "records were"));
 	http_answer_err_with(r, &p->failure, out.data);
 	buf_release(&out);
 }

@@ -17,6 +17,7 @@
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
+#include "libsh/base/text.h"
 #include "libsh/store/wal_file.h"
 
 struct recovery {
@@ -283,8 +284,9 @@ static void recover_finish(struct log *l)
 			flush_note(l, r->rewritten[i]);
 	}
 	if (r->count)
-		log_info("recovered %llu batches, %llu bytes from %zu WAL files in %lld ms", (unsigned long long)r->entries,
-			(unsigned long long)r->bytes, r->count, (long long)(clock_mono_ms() - r->started_ms));
+		log_info("recovered %llu %s, %llu bytes from %zu WAL %s in %lld ms", (unsigned long long)r->entries,
+			text_plural((int64_t)r->entries, "batch", "batches"), (unsigned long long)r->bytes, r->count,
+			text_plural((int64_t)r->count, "file", "files"), (long long)(clock_mono_ms() - r->started_ms));
 	void (*done)(struct log *) = r->done;
 	wal_list_free(r->files, r->count);
 	buf_release(&r->rewrite);
