@@ -112,6 +112,23 @@ static void add_tree(struct buf *b, json_t *object, int depth)
 	}
 }
 
+/* First of all, when there are any: what somebody should look at. */
+static void add_problems(struct buf *b, const json_t *root)
+{
+	json_t *problems = json_object_get(root, "problems"), *item;
+	size_t i;
+
+	if (json_array_size(problems))
+		buf_adds(b, "problems:\n");
+	json_array_foreach(problems, i, item) {
+		buf_adds(b, "  ");
+		add_value(b, "", item);
+		buf_addc(b, '\n');
+	}
+	if (json_array_size(problems))
+		buf_addc(b, '\n');
+}
+
 /* For -o tsv: a line for each value, named by its path, in the units of the name. */
 static void add_pairs(struct buf *b, const char *path, const json_t *value)
 {
@@ -160,6 +177,8 @@ static int show(const struct command_run *r, struct api *api, bool clear, struct
 		add_pairs(&b, "", root);
 	} else if (!result) {
 		buf_adds(&b, clear ? "\x1b[H\x1b[2J" : "");
+		add_problems(&b, root);
+		json_object_del(root, "problems");
 		add_tree(&b, root, 0);
 	}
 	command_write(r, b.data, b.len);

@@ -34,7 +34,8 @@ SHELL_TESTS = \
 	tests/t0501-power-loss.t \
 	tests/t0505-torn-tail.t \
 	tests/t0510-disk-errors.t \
-	tests/t0520-durability.t
+	tests/t0520-durability.t \
+	tests/t0530-problems.t
 TESTS += $(SHELL_TESTS)
 EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include "daemon/store/store.h"
+#include "libsh/base/clock.h"
 #include "libsh/base/log.h"
 #include "libsh/base/mem.h"
 
@@ -15,8 +16,11 @@ static struct store_role store;
 
 void store_count_error(struct store_role *r, const struct err *e)
 {
-	if (e->code != ERR_NOT_FOUND && e->code != ERR_EXISTS)
-		r->counters.errors++;
+	if (e->code == ERR_NOT_FOUND || e->code == ERR_EXISTS)
+		return;
+	r->counters.errors++;
+	r->last_error = *e;
+	r->last_error_ms = clock_real_ms();
 }
 
 void store_idle_check(struct store_role *r)
@@ -101,6 +105,8 @@ static void status_request(struct store_role *r, struct role_request *q)
 		.errors = n->errors,
 		.put_bytes = n->put_bytes,
 		.get_bytes = n->get_bytes,
+		.last_error = r->last_error.text,
+		.last_error_ms = r->last_error_ms,
 	};
 
 	role_answer(q->reply, &status, NULL, 0);

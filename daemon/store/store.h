@@ -39,6 +39,8 @@ struct store_role {
 	struct cache *cache;
 	struct work_pool *build_pool, *io_pool;
 	struct store_counters counters;
+	struct err last_error; /* that was counted, and when; 0: none */
+	int64_t last_error_ms;
 	struct work prepare; /* once, at the start */
 	struct err prepare_error;
 	bool draining;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /metrics in Prometheus' text format, and GET /api/v1/status: all that `streamctl status` prints. */
 #include "daemon/agent/http/handlers.h"
-#include "daemon/agent/http/peer_status.h"
+#include "daemon/agent/http/problems.h"
 
 #include "config.h"
 #include <inttypes.h>
@@ -109,7 +109,14 @@ void handle_prometheus(struct http_request *r)
 
 /* ---- status ---- */
 
-static void write_log_status(struct buf *out, const struct log_status *s)
+static void write_time(struct buf *out, const char *name, int64_t real_ms) /* 0: never */
+{
+	char text[CLOCK_RFC3339_BYTES];
+
+	json_write_member_string(out, name, real_ms ? clock_format_rfc3339(real_ms, text) : NULL);
+}
+
+static void write_log_status(struct buf *out, struct http_server *server, const struct log_status *s)
 {
 	json_write_name(out, "log");
 	json_write_open(out, '{');
@@ -134,6 +141,11 @@ static void write_log_status(struct buf *out, const struct log_status *s)
 	json_write_member_uint(out, "commits_refused", s->commits_refused);
 	json_write_member_uint(out, "quarantined_entries", s->quarantined_entries);
 	json_write_member_uint(out, "damaged_partitions", s->damaged_partitions);
+	problems_write_damaged(out, server);
+	json_write_member_string(out, "flush_error", s->flush_error);
+	write_time(out, "flush_error_since", s->flush_error ? s->flush_error_since_ms : 0);
+	json_write_member_string(out, "read_error", s->read_error);
+	write_time(out, "read_error_at", s->read_error_ms);
 	json_write_close(out, '}');
 }
 
@@ -167,7 +179,8 @@ static void write_meta_status(struct buf *out, const struct peer_status *p)
 	json_write_close(out, '}');
 }
 
-static void write_store_status(struct buf *out, const struct peer_status *p)
+/* What the agent found missing or damaged in an object counts as an error of the store, too. */
+static void write_store_status(struct buf *out, const struct peer_status *p, const struct log_status *log)
 {
 	json_write_name(out, "store");
 	if (!p->store_known) {
@@ -182,9 +195,11 @@ static void write_store_status(struct buf *out, const struct peer_status *p)
 	json_write_member_uint(out, "puts", p->store.puts);
 	json_write_member_uint(out, "gets", p->store.gets);
 	json_write_member_uint(out, "removes", p->store.removes);
-	json_write_member_uint(out, "errors", p->store.errors);
+	json_write_member_uint(out, "errors", p->store.errors + log->read_errors);
 	json_write_member_uint(out, "put_bytes", p->store.put_bytes);
 	json_write_member_uint(out, "get_bytes", p->store.get_bytes);
+	json_write_member_string(out, "last_error", p->store.last_error_ms ? p->store.last_error : NULL);
+	write_time(out, "last_error_at", p->store.last_error_ms);
 	json_write_close(out, '}');
 }
 
@@ -225,15 +240,16 @@ static void answer_status(struct http_request *r, const struct peer_status *p)
 
 	log_get_status(s->log, &log);
 	json_write_open(&out, '{');
+	problems_write(&out, s, &log, p);
 	json_write_member_string(&out, "version", PACKAGE_VERSION);
 	json_write_member_string(&out, "started_at", clock_format_rfc3339(s->started_ms, started));
 	json_write_member_int(&out, "uptime_ms", clock_real_ms() - s->started_ms);
 	json_write_member_uint(&out, "agents", s->self->count);
 	write_paths(&out, s->self, &log, p);
 	write_totals(&out, s);
-	write_log_status(&out, &log);
+	write_log_status(&out, s, &log);
 	write_meta_status(&out, p);
-	write_store_status(&out, p);
+	write_store_status(&out, p, &log);
 	write_http_status(&out, s);
 	json_write_close(&out, '}');
 	http_answer_buf(r, 200, HTTP_JSON, &out);

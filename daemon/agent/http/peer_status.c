@@ -42,6 +42,7 @@ static void store_answered(void *ctx, const void *reply, struct chan_message *me
 	if (!e && reply) {
 		p->store = *(const struct msg_store_status *)reply;
 		p->store.url = arena_strdup(&p->r->arena, p->store.url ? p->store.url : "");
+		p->store.last_error = arena_strdup(&p->r->arena, p->store.last_error ? p->store.last_error : "");
 		p->store_known = true;
 	}
 	peer_status_try_answer(p);

@@ -24,12 +24,17 @@ int log_may_append(struct log *l, size_t n, struct err *e)
 		return err_hint(e, "it is renewed as soon as the meta process answers; try again");
 	}
 	if (wal_may_append(l->wal, n, e) < 0) {
+		if (e && e->code == ERR_BACK_PRESSURE)
+			flush_explain(l, e);
 		flush_check(l);
 		return -1;
 	}
 	if (l->index_bytes + 64 > (uint64_t)settings_number(l->self->settings, "wal.index_max_bytes")) {
+		err_set(e, ERR_BACK_PRESSURE, "too many small batches wait for a segment (wal.index_max_bytes)");
+		if (e)
+			flush_explain(l, e);
 		flush_check(l);
-		return err_set(e, ERR_BACK_PRESSURE, "too many small batches wait for a segment (wal.index_max_bytes)");
+		return -1;
 	}
 	return 0;
 }

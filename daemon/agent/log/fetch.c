@@ -4,6 +4,7 @@
  * from the store, take blocks. Only what lies below the high watermark is ever looked at.
  */
 #include "daemon/agent/log/log_private.h"
+#include "libsh/base/clock.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
@@ -44,6 +45,11 @@ static void fetch_end(struct log_fetch *f, const struct err *e)
 		list_remove(&f->state->node);
 		mem_free(f->state);
 		f->state = NULL;
+	}
+	if (e && e->code == ERR_CORRUPT) {
+		l->numbers.read_errors++;
+		l->read_error = *e;
+		l->read_error_ms = clock_real_ms();
 	}
 	l->numbers.fetches++;
 	l->numbers.fetched_bytes += f->batches.len;

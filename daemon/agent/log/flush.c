@@ -18,7 +18,7 @@
 #include "libsh/format/segment.h"
 #include "libsh/store/meta.h"
 
-enum { RETRY_FIRST_MS = 100, RETRY_LAST_MS = 10000 };
+enum { RETRY_FIRST_MS = 100, RETRY_LAST_MS = 10000, SLOW_MS = 5000 };
 
 static void range_build(void *range);
 static void range_commit_next(struct log *l);
@@ -66,6 +66,7 @@ static void range_new(struct log *l, uint64_t first_lsn, uint64_t end_lsn, struc
 	r->number = l->range_number - 1; /* flush_cut() has moved on */
 	r->first_lsn = first_lsn;
 	r->end_lsn = end_lsn;
+	r->begun_ns = loop_now_ns(l->loop);
 	r->partitions = partitions;
 	r->partition_count = count;
 	list_push(&l->ranges, &r->node);
@@ -215,13 +216,42 @@ void flush_release(struct log *l)
 	mem_free(l->touched);
 }
 
+/* ---- what is wrong ---- */
+
+int64_t flush_age_ms(const struct log *l)
+{
+	const struct range *r = list_first(&l->ranges, struct range, node);
+
+	return r ? (loop_now_ns(l->loop) - r->begun_ns) / 1000000 : 0;
+}
+
+void flush_explain(const struct log *l, struct err *e)
+{
+	struct err full = *e;
+	char since[CLOCK_RFC3339_BYTES];
+
+	if (l->flush_error.code) {
+		err_set(e, full.code, "%.120s; segments cannot be written since %s: %s", full.text,
+			clock_format_rfc3339(l->flush_error_since_ms, since), l->flush_error.text);
+		err_hint(e, "this has to be mended first, then writing goes on by itself; streamctl status says more");
+	} else if (flush_age_ms(l) > SLOW_MS) {
+		err_set(e, full.code, "%.120s; a segment has been on its way to the object store for %lld s", full.text,
+			(long long)flush_age_ms(l) / 1000);
+		err_hint(e, "streamctl status says whether the object store fails");
+	}
+}
+
 /* ---- building ---- */
 
 /* Counts and tells; returns the pause before the next try. */
 static int64_t range_failed(struct range *r, const struct err *e, const char *what)
 {
 	int64_t pause = RETRY_FIRST_MS << (r->tries < 7 ? r->tries : 7);
+	struct log *l = r->log;
 
+	if (!l->flush_error.code)
+		l->flush_error_since_ms = clock_real_ms();
+	err_set(&l->flush_error, e->code, "%s failed: %.250s", what, e->text);
 	r->tries++;
 	if (r->tries <= 3 || r->tries % 10 == 0)
 		log_warn("%s of WAL range 0x%llx-0x%llx failed (try %u): %s", what, (unsigned long long)r->first_lsn,
@@ -358,6 +388,7 @@ static void range_done(struct range *r)
 {
 	struct log *l = r->log;
 
+	err_clear(&l->flush_error);
 	range_free(r);
 	flush_recycle(l);
 	topics_free_gone(l);

@@ -192,6 +192,12 @@ void log_get_status(struct log *l, struct log_status *s)
 	s->sync_ns_total = n.sync_ns;
 	s->tail_index_bytes = l->index_bytes;
 	s->problem = l->problem[0] ? l->problem : NULL;
+	s->wal_no_space = n.no_space;
+	s->flush_error = l->flush_error.code ? l->flush_error.text : NULL;
+	s->flush_error_since_ms = l->flush_error_since_ms;
+	s->flush_age_ms = flush_age_ms(l);
+	s->read_error = l->read_error.code ? l->read_error.text : NULL;
+	s->read_error_ms = l->read_error_ms;
 }
 
 void log_free(struct log *l)

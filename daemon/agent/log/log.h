@@ -147,7 +147,14 @@ struct log_status {
 	uint64_t wal_bytes, wal_max_bytes, wal_files, tail_batches, tail_index_bytes;
 	uint64_t appended_batches, appended_bytes, appended_records, syncs, sync_ns_total, fetches, fetched_bytes;
 	uint64_t segments_built, commits_refused, quarantined_entries, damaged_partitions;
+	uint64_t read_errors;         /* reads that found what should be there missing or damaged */
 	const char *problem;          /* text of the failure, or NULL */
+	bool wal_no_space;            /* for its next file */
+	const char *flush_error;      /* why segments are not written, until one is again; or NULL */
+	int64_t flush_error_since_ms; /* real clock */
+	int64_t flush_age_ms;         /* of the oldest stretch that is on its way to a segment; 0: none is */
+	const char *read_error;       /* the last one, or NULL */
+	int64_t read_error_ms;        /* real clock */
 };
 void log_get_status(struct log *l, struct log_status *s);
 

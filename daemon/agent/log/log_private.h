@@ -88,6 +88,7 @@ struct range { /* of the WAL, on its way to a segment */
 	void *runs;                /* encoded */
 	size_t runs_bytes;
 	uint32_t tries;
+	int64_t begun_ns;          /* loop time */
 	struct timer retry;
 };
 
@@ -154,6 +155,12 @@ struct log {
 	uint64_t object_wanted_lsn;      /* acks at level object wait for what lies below */
 	int64_t object_wanted_ns;
 	struct timer flush_timer;
+	struct err flush_error;          /* the newest, until a range commits */
+	int64_t flush_error_since_ms;    /* real clock, of the first */
+
+	/* fetch.c */
+	struct err read_error;           /* the last that was of missing or damaged data */
+	int64_t read_error_ms;
 
 	/* runs.c */
 	struct list runs;                /* least recently used first */
@@ -221,6 +228,10 @@ void flush_cut(struct log *l, uint64_t end_lsn);
 void flush_recycle(struct log *l);
 bool flush_idle(const struct log *l);
 void flush_release(struct log *l);
+/* How long the oldest range has been on its way; 0: there is none. */
+int64_t flush_age_ms(const struct log *l);
+/* The log is full because segments are not written: say so, and why. */
+void flush_explain(const struct log *l, struct err *e);
 
 /* quarantine.c */
 void quarantine_load(struct log *l, struct partition *p);

@@ -350,5 +350,6 @@ void wal_get_numbers(struct wal *w, struct wal_numbers *n)
 	n->staged_bytes = w->staged_bytes;
 	n->syncs = w->syncs;
 	n->sync_ns = w->sync_ns;
+	n->no_space = w->no_space_seen;
 	pthread_mutex_unlock(&w->lock);
 }

@@ -74,7 +74,7 @@ int wal_file_fd(const struct wal_file *f);
 /* Everything in it is committed or of no use: keep it as a spare, or unlink it. */
 void wal_recycle(struct wal *w, struct wal_file *f);
 
-struct wal_numbers { uint64_t files, bytes, staged_bytes, syncs, sync_ns; };
+struct wal_numbers { uint64_t files, bytes, staged_bytes, syncs, sync_ns; bool no_space; };
 void wal_get_numbers(struct wal *w, struct wal_numbers *n);
 
 #endif
