@@ -47,3 +47,4 @@ installcheck-local:
 include tests/unit/automake.mk
 include tests/fuzz/automake.mk
 include tests/helper/automake.mk
+include tests/bench/automake.mk
