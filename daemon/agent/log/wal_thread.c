@@ -126,6 +126,9 @@ static int wal_write_chunks(struct wal *w, struct list *chunks, struct wal_file 
 			return -1;
 		if (c->len && disk_pwrite(c->file->fd, c->data, c->len, (int64_t)c->position, e) < 0)
 			return -1;
+		/* While the next chunk is copied the disk can begin with this one; what goes wrong, the sync reports. */
+		if (c->len && n->next != chunks)
+			sync_file_range(c->file->fd, (off_t)c->position, (off_t)c->len, SYNC_FILE_RANGE_WRITE);
 	}
 	return 0;
 }
