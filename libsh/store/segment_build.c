@@ -25,8 +25,8 @@
 
 enum {
 	WINDOW_BYTES = 256 << 10,
-	SKIP_BYTES = 32 << 10,    /* behind batches larger than that the first pass reads only headers */
-	DIRECT_BYTES = 16 << 10,  /* batches from this size on are read to their place without passing the window */
+	SKIP_BYTES = 8 << 10,     /* behind batches larger than that the first pass reads only headers */
+	DIRECT_BYTES = 8 << 10,   /* batches from this size on are read to their place without passing the window */
 	OVERHEAD_BYTES = 2 << 20, /* window, output, index of blocks */
 	LEAST_BYTES = 1 << 20,    /* for batches, whatever the caller's cap */
 	LEAST_FILTER_BYTES = 256 << 10,
