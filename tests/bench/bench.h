@@ -21,8 +21,8 @@ double bench_median(const struct bench_samples *s);
 double bench_quantile(double *values, size_t n, double q);
 
 /*
- * One line: NAME figure unit ratio goal. The goal is `factor` times what a peer reached in the same run; the ratio says how well it
- * is met, 1.00 or more when it is. at_most: less is better.
+ * One line: NAME figure unit ratio goal. The goal is `factor` times what a peer reached in the same run; the
+ * ratio says how well it is met, 1.00 or more when it is. at_most: less is better.
  */
 void bench_at_least(const char *name, double figure, const char *unit, double factor, double peer);
 void bench_at_most(const char *name, double figure, const char *unit, double factor, double peer);

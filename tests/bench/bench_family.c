@@ -2,11 +2,14 @@
 /*
  * bench-family: what shell is too slow for.
  *
- *	start [-c] [-k] SHD DATA TOPIC [ARG...]   milliseconds from exec of shd to the first acknowledgement at level wal; -c: the topic
- *	                                          is made first, in that time; -k: killed at the end, all of it, with SIGKILL
- *	agent SHD DATA TOPIC [ARG...]             milliseconds from the kill -9 of the agent to the next acknowledgement
- *	load PORT-FILE TOPIC PARTITIONS REQUESTS  one batch of 10 records a request, over 16 connections
- *	read FILE...                              milliseconds to read the files with O_DIRECT
+ *	start [-c] [-k] SHD DATA TOPIC [ARG...]
+ *		milliseconds from exec of shd to the first acknowledgement at level wal; -c: the topic is made
+ *first, in that time; -k: killed at the end, all of it, with SIGKILL agent SHD DATA TOPIC [ARG...]
+ *		milliseconds from the kill -9 of the agent to the next acknowledgement
+ *	load PORT-FILE TOPIC PARTITIONS REQUESTS
+ *		one batch of 10 records a request, over 16 connections
+ *	read FILE...
+ *		milliseconds to read the files with O_DIRECT
  */
 #include <dirent.h>
 #include <errno.h>
@@ -27,7 +30,8 @@
 
 enum { CONNECTIONS = 16, BATCH_RECORDS = 10, CALL_TIMEOUT_MS = 60000, RETRY_US = 100, READ_BYTES = 4 << 20 };
 
-static const char text_type[] = "Content-Type: text/plain\r\n", batch_type[] = "Content-Type: application/vnd.streamhouse.batch\r\n";
+static const char text_type[] = "Content-Type: text/plain\r\n",
+		  batch_type[] = "Content-Type: application/vnd.streamhouse.batch\r\n";
 
 /* ---- a family of our own ---- */
 
@@ -201,10 +205,12 @@ static void *send_batches(void *ctx)
 	while ((i = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED)) < l->requests) {
 		int status;
 
-		snprintf(path, sizeof(path), "/api/v1/topics/%s/records?partition=%llu", l->topic, (unsigned long long)(i % l->partitions));
+		snprintf(path, sizeof(path), "/api/v1/topics/%s/records?partition=%llu", l->topic,
+			(unsigned long long)(i % l->partitions));
 		status = mini_http_call(&h, "POST", path, batch_type, l->batch.data, l->batch.len);
 		if (status < 200 || status > 299) {
-			fprintf(stderr, "bench: %s was answered %d: %s\n", path, status, status > 0 ? h.body : "");
+			fprintf(stderr, "bench: %s was answered %d: %s\n", path, status,
+				status > 0 ? h.body : "");
 			exit(1);
 		}
 	}
@@ -221,7 +227,8 @@ static void make_batch(struct buf *out)
 	buf_init(out, BATCH_MAX_BYTES);
 	batch_writer_init(&w, CODEC_NONE, BATCH_MAX_BYTES);
 	for (int i = 0; i < BATCH_RECORDS; i++) {
-		struct record r = {.timestamp = 1700000000000, .value = {(const uint8_t *)value, sizeof(value)}};
+		struct record r = {
+			.timestamp = 1700000000000, .value = {(const uint8_t *)value, sizeof(value)}};
 
 		if (batch_writer_add(&w, &r, NULL))
 			abort();
@@ -233,7 +240,10 @@ static void make_batch(struct buf *out)
 
 static int run_load(char **argv)
 {
-	struct load l = {.port_file = argv[0], .topic = argv[1], .partitions = bench_number(argv[2]), .requests = bench_number(argv[3])};
+	struct load l = {.port_file = argv[0],
+		.topic = argv[1],
+		.partitions = bench_number(argv[2]),
+		.requests = bench_number(argv[3])};
 	pthread_t threads[CONNECTIONS];
 
 	make_batch(&l.batch);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench-segment ROUNDS MIB: building a segment from a WAL file and reading its blocks, against LZ4 on the same bytes and nothing else.
- * All in memory, one thread, CPU time.
+ * bench-segment ROUNDS MIB: building a segment from a WAL file and reading its blocks, against LZ4 on the
+ * same bytes and nothing else. All in memory, one thread, CPU time.
  */
 #include <lz4.h>
 #include <stdio.h>
@@ -15,13 +15,15 @@
 #include "tests/bench/bench.h"
 #include "tests/unit/wal_fixture.h"
 
-enum { PARTITIONS = 4, BATCH_RECORDS = 100, BUILD_MEMORY = 48 << 20, MIB = 1 << 20 };
+enum { PARTITIONS = 4, BATCH_RECORDS = 100, BUILD_MEMORY = 32 << 20 /* as in the store */, MIB = 1 << 20 };
 
 struct corpus {
 	struct wal_fixture wal;
 	struct buf plain; /* the batches, one behind the other */
 };
-struct figures { struct bench_samples build, compress, read, decompress; };
+struct figures {
+	struct bench_samples build, compress, read, decompress;
+};
 
 static uint64_t random_state = 88172645463325252ULL;
 
@@ -35,14 +37,16 @@ static uint64_t random_next(void)
 
 static size_t make_value(char *p, size_t n, int64_t number)
 {
-	static const char *const words[] = {"info", "warn", "debug", "login", "checkout", "search", "payment", "profile"};
+	static const char *const words[] = {
+		"info", "warn", "debug", "login", "checkout", "search", "payment", "profile"};
 	uint64_t r = random_next();
 
 	return (size_t)snprintf(p, n,
-		"{\"id\":%lld,\"user\":\"u%08llx\",\"level\":\"%s\",\"path\":\"/api/v1/%s/%u\",\"ms\":%u.%u,\"ok\":%s,\"trace\":\"%08x\"}",
+		"{\"id\":%lld,\"user\":\"u%08llx\",\"level\":\"%s\",\"path\":\"/api/v1/%s/"
+		"%u\",\"ms\":%u.%u,\"ok\":%s,\"trace\":\"%08x\"}",
 		(long long)number, (unsigned long long)(r & 0xffffff), words[r >> 24 & 7], words[r >> 27 & 7],
-		(unsigned)(r >> 30 & 0xfff), (unsigned)(r >> 42 & 0x1ff), (unsigned)(r >> 51 & 7), r >> 54 & 7 ? "true" : "false",
-		(unsigned)random_next());
+		(unsigned)(r >> 30 & 0xfff), (unsigned)(r >> 42 & 0x1ff), (unsigned)(r >> 51 & 7),
+		r >> 54 & 7 ? "true" : "false", (unsigned)random_next());
 }
 
 static void make_batch(struct buf *out, int64_t first, bool keys)
@@ -56,7 +60,8 @@ static void make_batch(struct buf *out, int64_t first, bool keys)
 
 		r.value = (struct bytes){(const uint8_t *)value, make_value(value, sizeof(value), first + i)};
 		if (keys) {
-			snprintf(key, sizeof(key), "user-%08llx", (unsigned long long)(random_next() & 0xffffff));
+			snprintf(key, sizeof(key), "user-%08llx",
+				(unsigned long long)(random_next() & 0xffffff));
 			r.key = (struct bytes){(const uint8_t *)key, strlen(key)};
 		}
 		if (batch_writer_add(&w, &r, NULL))
@@ -77,8 +82,12 @@ static void make_corpus(struct corpus *c, uint64_t bytes, bool keys)
 	buf_init(&c->plain, WAL_FILE_BYTES);
 	for (int64_t i = 0; c->plain.len < bytes; i++) {
 		int64_t first = i / PARTITIONS * BATCH_RECORDS;
-		struct wal_entry entry = {.topic = fixture_id(1), .partition = (uint32_t)(i % PARTITIONS), .epoch = 3,
-			.previous_end = first, .append_ms = 1700000000500, .type = WAL_BATCH};
+		struct wal_entry entry = {.topic = fixture_id(1),
+			.partition = (uint32_t)(i % PARTITIONS),
+			.epoch = 3,
+			.previous_end = first,
+			.append_ms = 1700000000500,
+			.type = WAL_BATCH};
 
 		make_batch(&batch, first, keys);
 		entry.length = (uint32_t)batch.len;
@@ -101,15 +110,23 @@ static void fail(const struct err *e)
 static double build(const struct corpus *c, int *fd, uint64_t *bytes)
 {
 	struct segment_source sources[PARTITIONS];
-	struct segment_build b = {.wal_fd = c->wal.fd, .generation = c->wal.generation, .first_lsn = c->wal.base + WAL_HEADER_BYTES,
-		.end_lsn = c->wal.base + c->wal.position, .sources = sources, .source_count = PARTITIONS,
-		.info = {.object = fixture_id(0xaa), .number = 1}, .out_fd = memfd_create("segment", MFD_CLOEXEC),
+	struct segment_build b = {.wal_fd = c->wal.fd,
+		.generation = c->wal.generation,
+		.first_lsn = c->wal.base + WAL_HEADER_BYTES,
+		.end_lsn = c->wal.base + c->wal.position,
+		.sources = sources,
+		.source_count = PARTITIONS,
+		.info = {.object = fixture_id(0xaa), .number = 1},
+		.out_fd = memfd_create("segment", MFD_CLOEXEC),
 		.memory_bytes = BUILD_MEMORY};
 	struct err e = ERR_INIT;
 	int64_t from;
 
 	for (uint32_t i = 0; i < PARTITIONS; i++)
-		sources[i] = (struct segment_source){.topic = fixture_id(1), .partition = i, .topic_name = "bench", .end_offset = INT64_MAX};
+		sources[i] = (struct segment_source){.topic = fixture_id(1),
+			.partition = i,
+			.topic_name = "bench",
+			.end_offset = INT64_MAX};
 	from = bench_cpu_ns();
 	if (segment_build(&b, &e))
 		fail(&e);
@@ -166,12 +183,13 @@ static void plain(const struct corpus *c, struct figures *f)
 	memset(packed, 0, blocks * (size_t)bound); /* fresh pages are not what is measured */
 	from = bench_cpu_ns();
 	for (size_t i = 0; i < blocks; i++)
-		sizes[i] = LZ4_compress_default(c->plain.data + i * SEGMENT_BLOCK_BYTES, packed + i * (size_t)bound,
-			SEGMENT_BLOCK_BYTES, bound);
+		sizes[i] = LZ4_compress_default(c->plain.data + i * SEGMENT_BLOCK_BYTES,
+			packed + i * (size_t)bound, SEGMENT_BLOCK_BYTES, bound);
 	bench_add(&f->compress, (double)n * 1e3 / (double)(bench_cpu_ns() - from));
 	from = bench_cpu_ns();
 	for (size_t i = 0; i < blocks; i++)
-		if (LZ4_decompress_safe(packed + i * (size_t)bound, raw, sizes[i], SEGMENT_BLOCK_BYTES) != SEGMENT_BLOCK_BYTES)
+		if (LZ4_decompress_safe(packed + i * (size_t)bound, raw, sizes[i], SEGMENT_BLOCK_BYTES) !=
+			SEGMENT_BLOCK_BYTES)
 			abort();
 	bench_add(&f->decompress, (double)n * 1e3 / (double)(bench_cpu_ns() - from));
 	mem_free(packed);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench-wal DIR ROUNDS APPENDS MIB: the agent's WAL, driven as its loop drives it, against what the disk under DIR gives to a
- * program that does nothing but write and sync. Both work on files that were written before. Every round measures all
- * of them, one after the other, so that a disk that changes its mind changes it for all.
+ * bench-wal DIR ROUNDS APPENDS MIB: the agent's WAL, driven as its loop drives it, against what the disk
+ * under DIR gives to a program that does nothing but write and sync. Both work on files that were written
+ * before. Every round measures all of them, one after the other, so that a disk that changes its mind changes
+ * it for all.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,15 +18,17 @@
 #include "tests/bench/bench.h"
 
 enum {
-	APPEND_BYTES = 4096,       /* one request, with the entry's header */
-	MANY = 64,                 /* requests in flight */
-	LARGE_BYTES = 1 << 20,     /* one append when bandwidth is measured */
-	LARGE_IN_FLIGHT = 24,      /* below WAL_STAGED_MAX */
+	APPEND_BYTES = 4096,   /* one request, with the entry's header */
+	MANY = 64,	       /* requests in flight */
+	LARGE_BYTES = 1 << 20, /* one append when bandwidth is measured */
+	LARGE_IN_FLIGHT = 24,  /* below WAL_STAGED_MAX */
 	DISK_WRITE_BYTES = 8 << 20,
 	MIB = 1 << 20,
 };
 
-struct latency { struct bench_samples p50, p99, rate; };
+struct latency {
+	struct bench_samples p50, p99, rate;
+};
 
 /* ---- the peer: pwrite + fdatasync ---- */
 
@@ -55,7 +58,8 @@ static void prewrite(const char *path, const uint8_t *bytes)
 }
 
 /* `total` bytes in writes of n, each made durable. */
-static void bare(const char *path, int flags, const uint8_t *bytes, size_t n, uint64_t total, double *latencies)
+static void bare(
+	const char *path, int flags, const uint8_t *bytes, size_t n, uint64_t total, double *latencies)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC | flags);
 
@@ -80,7 +84,10 @@ struct driver {
 	const uint8_t *batch;
 	uint32_t length;
 	uint64_t in_flight_max, wanted, sent, acknowledged;
-	struct { uint64_t end; int64_t from; } ring[MANY];
+	struct {
+		uint64_t end;
+		int64_t from;
+	} ring[MANY];
 	double *latencies; /* NULL: not wanted */
 };
 
@@ -89,7 +96,8 @@ static void append_more(struct driver *d)
 	struct err e = ERR_INIT;
 
 	while (d->sent < d->wanted && d->sent - d->acknowledged < d->in_flight_max) {
-		struct wal_entry entry = {.type = WAL_BATCH, .length = d->length, .previous_end = (int64_t)d->sent};
+		struct wal_entry entry = {
+			.type = WAL_BATCH, .length = d->length, .previous_end = (int64_t)d->sent};
 		uint64_t slot = d->sent % MANY;
 
 		if (wal_may_append(d->wal, wal_entry_space(d->length), &e) < 0) {
@@ -106,7 +114,8 @@ static void append_more(struct driver *d)
 
 static void recycle(struct wal *w)
 {
-	while (wal_oldest(w) && wal_is_left(w, wal_oldest(w)) && wal_synced_lsn(w) >= wal_next(w, wal_oldest(w))->base_lsn)
+	while (wal_oldest(w) && wal_is_left(w, wal_oldest(w)) &&
+		wal_synced_lsn(w) >= wal_next(w, wal_oldest(w))->base_lsn)
 		wal_recycle(w, wal_oldest(w));
 }
 
@@ -117,7 +126,8 @@ static void synced(void *ctx, uint64_t lsn)
 
 	while (d->acknowledged < d->sent && d->ring[d->acknowledged % MANY].end <= lsn) {
 		if (d->latencies)
-			d->latencies[d->acknowledged] = (double)(now - d->ring[d->acknowledged % MANY].from) / 1e3;
+			d->latencies[d->acknowledged] =
+				(double)(now - d->ring[d->acknowledged % MANY].from) / 1e3;
 		d->acknowledged++;
 	}
 	recycle(d->wal);
@@ -148,7 +158,8 @@ static void drive(struct driver *d, uint64_t count, size_t space, uint64_t in_fl
 static void open_wal(struct driver *d, const char *dir, const uint8_t *bytes)
 {
 	static const struct wal_events events = {synced, failed};
-	struct wal_options options = {.dir = dir, .session = 1, .sync = WAL_SYNC_ALWAYS, .max_bytes = UINT64_C(16) << 30};
+	struct wal_options options = {
+		.dir = dir, .session = 1, .sync = WAL_SYNC_ALWAYS, .max_bytes = UINT64_C(16) << 30};
 	struct err e = ERR_INIT;
 	char *spare;
 
@@ -178,8 +189,8 @@ static void note(struct latency *to, double *latencies, size_t n, double per_sec
 	bench_add(&to->rate, per_second);
 }
 
-static void measure(struct driver *d, const char *peer, uint64_t appends, uint64_t in_flight, struct latency *ours,
-	struct latency *theirs)
+static void measure(struct driver *d, const char *peer, uint64_t appends, uint64_t in_flight,
+	struct latency *ours, struct latency *theirs)
 {
 	double *latencies = mem_array(appends, sizeof(*latencies));
 	int64_t from = bench_now_ns();
@@ -209,7 +220,8 @@ static double wal_bandwidth(struct driver *d, uint64_t mib)
 	return (double)(mib * MIB) * 1e3 / (double)(bench_now_ns() - from);
 }
 
-static void report(const char *suffix, const struct latency *ours, const struct latency *theirs, double p99_factor)
+static void report(
+	const char *suffix, const struct latency *ours, const struct latency *theirs, double p99_factor)
 {
 	char name[64];
 
@@ -251,7 +263,8 @@ int main(int argc, char **argv)
 	report("1", &one, &one_bare, 2);
 	report("64", &many, &many_bare, 3);
 	bench_at_least("wal-bandwidth", bench_median(&bandwidth), "MB/s", 0.8, bench_median(&direct));
-	bench_at_least("wal-bandwidth-buffered", bench_median(&bandwidth), "MB/s", 0.8, bench_median(&buffered));
+	bench_at_least(
+		"wal-bandwidth-buffered", bench_median(&bandwidth), "MB/s", 0.8, bench_median(&buffered));
 	wal_stop(d.wal);
 	loop_free(d.loop);
 	free(bytes);
