@@ -21,6 +21,7 @@ SHELL_TESTS = \
 	tests/t0410-retention.t \
 	tests/t0420-rebuild.t \
 	tests/t0300-store.t \
+	tests/t0302-read-ahead.t \
 	tests/t0100-shd.t \
 	tests/t0101-family.t \
 	tests/t0102-surroundings.t \

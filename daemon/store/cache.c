@@ -168,6 +168,11 @@ void cache_set_max(struct cache *c, uint64_t max_bytes)
 	cache_trim(c, 0);
 }
 
+uint64_t cache_max(const struct cache *c)
+{
+	return c->max_bytes;
+}
+
 uint64_t cache_bytes(const struct cache *c)
 {
 	return c->bytes + c->reserved;

@@ -29,6 +29,7 @@ struct cache;
 int cache_open(const char *dir, uint64_t max_bytes, struct cache **c, struct err *e);
 void cache_free(struct cache *c); /* files stay */
 void cache_set_max(struct cache *c, uint64_t max_bytes);
+uint64_t cache_max(const struct cache *c);
 uint64_t cache_bytes(const struct cache *c); /* on disk, what is being filled included */
 
 /* ---- looking up ---- */

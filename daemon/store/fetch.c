@@ -355,21 +355,52 @@ void fetch_locate(struct store_role *r, struct fetch_waiter *w)
 	fetch_start(f);
 }
 
+/* How far ahead this reader of the part may go: 1, and twice as far with each part that it went on to. */
+static unsigned ahead_depth(struct store_role *r, const char *object, uint64_t part)
+{
+	struct store_stream *s = &r->streams[0];
+
+	for (size_t i = 0; i < STORE_STREAMS; i++) {
+		struct store_stream *t = &r->streams[i];
+
+		if ((t->part == part || t->part + 1 == part) && !strcmp(t->object, object)) {
+			s = t;
+			break;
+		}
+		if (t->used < s->used)
+			s = t;
+	}
+	if (strcmp(s->object, object) != 0 || (s->part != part && s->part + 1 != part)) {
+		snprintf(s->object, sizeof(s->object), "%s", object);
+		s->depth = 1;
+	} else if (s->part != part && s->depth < STORE_AHEAD_PARTS) {
+		s->depth *= 2;
+	}
+	s->part = part;
+	s->used = ++r->stream_clock;
+	return s->depth;
+}
+
 void fetch_ahead(struct store_role *r, const char *object, uint64_t object_bytes, uint64_t offset)
 {
-	uint64_t start = (offset / STORE_PART_BYTES + 1) * STORE_PART_BYTES, length;
+	uint64_t part = offset / STORE_PART_BYTES, start, length;
+	/* In a small cache a guess drives out what is being read: it gets a quarter. */
+	uint64_t room = cache_max(r->cache) / STORE_PART_BYTES / 4;
+	uint64_t depth = ahead_depth(r, object, part);
 	struct fetch_waiter w = {.object_bytes = object_bytes};
 	struct fetch *f;
 	bool created;
 
-	/* Guesses leave room for what somebody waits for. */
-	if (start >= object_bytes || r->fetches.count >= STORE_FETCHES / 4)
-		return;
-	part_of(object_bytes, start, &start, &length);
-	if (cache_find(r->cache, object, start, length, NULL))
-		return;
 	snprintf(w.object, sizeof(w.object), "%s", object);
-	f = fetch_get(r, FETCH_STORE, &w, start, length, &created);
-	if (f && created)
-		fetch_start(f);
+	for (uint64_t i = 1; i <= depth && i <= room; i++) {
+		/* Guesses leave room for what somebody waits for. */
+		if ((part + i) * STORE_PART_BYTES >= object_bytes || r->fetches.count >= STORE_FETCHES / 4)
+			return;
+		part_of(object_bytes, (part + i) * STORE_PART_BYTES, &start, &length);
+		if (cache_find(r->cache, object, start, length, NULL))
+			continue;
+		f = fetch_get(r, FETCH_STORE, &w, start, length, &created);
+		if (f && created)
+			fetch_start(f);
+	}
 }

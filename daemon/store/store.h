@@ -22,6 +22,8 @@ enum {
 	STORE_PART_BYTES = 4 << 20, /* of an object, aligned: fetched at once, and a thread's buffer */
 	STORE_READ_MAX_BYTES = 128 << 20, /* one request */
 	STORE_FETCHES = 128,		  /* under way or queued; more are refused */
+	STORE_AHEAD_PARTS = 4,		  /* of a sequential reader */
+	STORE_STREAMS = 64,		  /* sequential readers that are remembered */
 	STORE_READS = 4096,
 	STORE_REMOVES = 256,
 	STORE_CHORES = 4,                       /* listings and puts of the janitor */
@@ -31,6 +33,11 @@ enum {
 
 struct store_counters {
 	uint64_t cache_hits, cache_misses, puts, gets, removes, errors, put_bytes, get_bytes;
+};
+struct store_stream { /* somebody reads an object from front to back */
+	char object[OBJECT_NAME_MAX + 1];
+	uint64_t part, used; /* where, and when last, by stream_clock */
+	unsigned depth;	     /* parts fetched ahead */
 };
 struct store_role {
 	const char *url; /* in full: with the path that a short one stands for */
@@ -49,6 +56,8 @@ struct store_role {
 	unsigned running, waiting;
 	/* fetch.c, read.c, remove.c: what is under way */
 	struct map fetches; /* by what they fetch */
+	struct store_stream streams[STORE_STREAMS];
+	uint64_t stream_clock;
 	unsigned reads, removes, chores;
 };
 
@@ -80,7 +89,10 @@ struct fetch_waiter {
 	void (*done)(struct fetch_waiter *w, int fd, uint64_t position, const struct err *e);
 };
 void fetch_locate(struct store_role *r, struct fetch_waiter *w);
-/* Bring the part behind the one that holds `offset` into the cache, unless there is much to do already. */
+/*
+ * Bring the parts behind the one that holds `offset` into the cache, side by side, unless there is much to do
+ * already: one at first, up to STORE_AHEAD_PARTS for a reader that goes on.
+ */
 void fetch_ahead(struct store_role *r, const char *object, uint64_t object_bytes, uint64_t offset);
 
 #endif
