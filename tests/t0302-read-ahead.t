@@ -23,17 +23,18 @@ ok 'and one that brings them all to the store' sh -c "echo end >>'$TMP/in'; echo
 ok 'stop' stop_shd
 
 rm -rf "$DATA/cache"
-echo 'get delay delay_ms=400' >"$RULES"
+echo 'get delay delay_ms=800' >"$RULES"
 bytes=$(find "$DATA/objects/segments" -type f -exec cat {} + | wc -c)
 objects=$(find "$DATA/objects/segments" -type f | wc -l)
 parts=$(((bytes + 4194303) / 4194304))
 start
 fetched
-note() { echo "# $objects objects, $parts parts, $gets GETs, $spent_ms ms, not $((gets * 400))"; }
+note() { echo "# $objects objects, $parts parts, $gets GETs, $spent_ms ms, not $((gets * 800))"; }
 note
 same "$TMP/in" "$TMP/out" 'all of it'
 ok 'in as many GETs as there are parts' test "$gets" -ge "$parts" -a "$gets" -le $((parts + objects))
-ok 'several at once' test "$spent_ms" -lt $((gets * 400 * 3 / 4))
+# One after the other cannot take less than all the delays together, however slow or fast the machine is.
+ok 'several at once' test "$spent_ms" -lt $((gets * 800))
 ok 'stop' stop_shd
 
 rm -rf "$DATA/cache"
