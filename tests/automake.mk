@@ -38,7 +38,7 @@ SHELL_TESTS = \
 	tests/t0520-durability.t \
 	tests/t0530-problems.t
 TESTS += $(SHELL_TESTS)
-EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
+EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/rgw.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
 
 # distcheck runs this from where it installed; in a staged directory the paths that were compiled in lead nowhere.
 installcheck-local:
