@@ -278,10 +278,11 @@ static void recover_finish(struct log *l)
 		if (wal_begin(l->wal, r->rewrite_base, r->previous_end, r->rewrite.data, r->rewrite.len, &e) < 0)
 			fatal_err(&e, "the write-ahead log cannot be opened");
 		recover_remove_clean(l);
-		l->state = LOG_SERVING;
 		l->range_start_lsn = r->rewrite_base + WAL_HEADER_BYTES;
+		/* All of them before it serves: a range may be due at once, and one cut after the first would leave the others out. */
 		for (size_t i = 0; i < r->rewritten_count; i++)
 			flush_note(l, r->rewritten[i]);
+		l->state = LOG_SERVING;
 	}
 	if (r->count)
 		log_info("recovered %llu %s, %llu bytes from %zu WAL %s in %lld ms", (unsigned long long)r->entries,
