@@ -9,6 +9,7 @@
  */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/agent/log/log_private.h"
 #include "libsh/base/clock.h"
@@ -347,8 +348,6 @@ static void range_build(void *ctx)
 static void run_refused(struct log *l, struct range *r, struct partition *p, const struct segment_run *run, int verdict)
 {
 	struct err e = ERR_INIT;
-	if (l->closed) /* we gave the session up ourselves, the next life commits */
-		return;
 	char *why = mem_printf("the metadata refused its offsets %lld to %lld (%s); its unflushed batches are in %s",
 		(long long)run->first_offset, (long long)run->end_offset,
 		verdict == META_REFUSED_GAP ? "they do not follow what is committed" : "another agent owns it", l->quarantine_dir);
@@ -417,6 +416,8 @@ static void range_committed(void *ctx, const void *reply, struct chan_message *m
 		range_again(r, e, "committing the segment");
 	} else if (e) { /* or an earlier try may have succeeded: the same again is judged the same, another name would be a gap */
 		range_commit_later(r, e);
+	} else if (r->log->closed && memchr(m->verdicts.data, META_REFUSED_FENCED, count)) {
+		r->state = RANGE_BUILT; /* we gave the session up ourselves: its file stays, the next life commits */
 	} else {
 		session_saw_commit(r->log, m->commit_sequence);
 		for (size_t i = 0; i < count; i++)
