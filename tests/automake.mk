@@ -36,7 +36,8 @@ SHELL_TESTS = \
 	tests/t0505-torn-tail.t \
 	tests/t0510-disk-errors.t \
 	tests/t0520-durability.t \
-	tests/t0530-problems.t
+	tests/t0530-problems.t \
+	tests/t0600-sim.t
 TESTS += $(SHELL_TESTS)
 EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/rgw.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
 
@@ -49,3 +50,4 @@ include tests/unit/automake.mk
 include tests/fuzz/automake.mk
 include tests/helper/automake.mk
 include tests/bench/automake.mk
+include tests/sim/automake.mk

@@ -12,5 +12,6 @@ libsh_libshbase_a_SOURCES = \
 	libsh/base/log.c libsh/base/log.h \
 	libsh/base/map.c libsh/base/map.h \
 	libsh/base/mem.c libsh/base/mem.h \
+	libsh/base/plant.h \
 	libsh/base/text.c libsh/base/text.h \
 	libsh/base/uuid.c libsh/base/uuid.h

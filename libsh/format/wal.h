@@ -29,8 +29,11 @@
 #include "libsh/base/err.h"
 #include "libsh/base/uuid.h"
 
+#ifndef SH_WAL_FILE_BYTES
+#define SH_WAL_FILE_BYTES (64 << 20) /* the simulator takes smaller ones, to see many of them */
+#endif
 enum {
-	WAL_FILE_BYTES = 64 << 20,
+	WAL_FILE_BYTES = SH_WAL_FILE_BYTES,
 	WAL_HEADER_BYTES = 4096,
 	WAL_ALIGN = 64,
 	WAL_ENTRY_BYTES = 80,

@@ -16,6 +16,7 @@
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
+#include "libsh/base/plant.h"
 #include "libsh/format/segment.h"
 #include "libsh/store/meta.h"
 
@@ -198,7 +199,7 @@ static void flush_timer_fired(void *ctx)
 void flush_recycle(struct log *l)
 {
 	struct range *r = list_first(&l->ranges, struct range, node);
-	uint64_t done = r ? r->first_lsn : l->range_start_lsn;
+	uint64_t done = r && !PLANTED(recycle_before_commit) ? r->first_lsn : l->range_start_lsn;
 	struct wal_file *f;
 
 	while (l->state != LOG_STARTING && (f = wal_oldest(l->wal)) && wal_is_left(l->wal, f) && f->end_lsn <= done)
@@ -414,9 +415,11 @@ static void range_committed(void *ctx, const void *reply, struct chan_message *m
 	}
 	if (e && (e->code == ERR_CONFLICT || e->code == ERR_NOT_FOUND)) { /* given up by meta: it never was, and never will be */
 		range_again(r, e, "committing the segment");
+	} else if (e && PLANTED(commit_unknown_is_done) && e->code == ERR_OUTCOME_UNKNOWN) {
+		range_done(r);
 	} else if (e) { /* or an earlier try may have succeeded: the same again is judged the same, another name would be a gap */
 		range_commit_later(r, e);
-	} else if (r->log->closed && memchr(m->verdicts.data, META_REFUSED_FENCED, count)) {
+	} else if (r->log->closed && !PLANTED(closed_range_is_done) && memchr(m->verdicts.data, META_REFUSED_FENCED, count)) {
 		r->state = RANGE_BUILT; /* we gave the session up ourselves: its file stays, the next life commits */
 	} else {
 		session_saw_commit(r->log, m->commit_sequence);
@@ -431,6 +434,9 @@ static void range_commit_next(struct log *l)
 {
 	struct range *r = list_first(&l->ranges, struct range, node);
 
+	if (PLANTED(commit_out_of_order))
+		list_for_each(n, &l->ranges)
+			r = list_entry(n, struct range, node)->state == RANGE_BUILT ? list_entry(n, struct range, node) : r;
 	if (!r || r->state != RANGE_BUILT || l->closed) /* a commit after the session was closed would be refused */
 		return;
 	if (!r->bytes) {

@@ -17,6 +17,7 @@
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
+#include "libsh/base/plant.h"
 #include "libsh/base/text.h"
 #include "libsh/store/wal_file.h"
 
@@ -209,9 +210,9 @@ static int recover_find_synced(struct recovery *r, int fd, struct err *e)
 	static const struct wal_scan_handlers none;
 	struct wal_scan_result result;
 
-	if (wal_scan(fd, UINT64_MAX, true, &none, NULL, &result, e) < 0)
+	if (wal_scan(fd, UINT64_MAX, !PLANTED(cache_trusted), &none, NULL, &result, e) < 0)
 		return -1;
-	r->synced_lsn = result.synced_lsn;
+	r->synced_lsn = PLANTED(cache_trusted) ? result.end_lsn : result.synced_lsn;
 	return 0;
 }
 
@@ -238,7 +239,9 @@ static int recover_file(struct log *l, struct wal_file_name *name, const struct 
 	wal_adopt(l->wal, name->path, fd, &name->header, r->synced_lsn);
 	l->range_start_lsn = r->file_base + WAL_HEADER_BYTES;
 	err_clear(&r->e);
-	if (limit > l->range_start_lsn && wal_scan(fd, limit, true, &handlers, l, &result, e) < 0) {
+	if (PLANTED(tail_cut_at_claim))
+		limit = r->synced_lsn;
+	if (limit > l->range_start_lsn && wal_scan(fd, limit, !PLANTED(cache_trusted), &handlers, l, &result, e) < 0) {
 		if (r->e.code != ERR_NONE)
 			*e = r->e;
 		return -1;
@@ -280,6 +283,8 @@ static void recover_finish(struct log *l)
 		recover_remove_clean(l);
 		l->range_start_lsn = r->rewrite_base + WAL_HEADER_BYTES;
 		/* All of them before it serves: a range may be due at once, and one cut after the first would leave the others out. */
+		if (PLANTED(rewritten_noted_late))
+			l->state = LOG_SERVING;
 		for (size_t i = 0; i < r->rewritten_count; i++)
 			flush_note(l, r->rewritten[i]);
 		l->state = LOG_SERVING;

@@ -4,6 +4,7 @@
 
 #include "daemon/agent/log/log_private.h"
 #include "libsh/base/log.h"
+#include "libsh/base/plant.h"
 
 void topic_ref(struct topic *t)
 {
@@ -79,7 +80,7 @@ struct partition *log_partition(struct log *l, const char *topic, size_t len, in
 int64_t partition_high_watermark(const struct partition *p)
 {
 	if (p->topic->config.durability != DURABILITY_OBJECT)
-		return p->synced_end;
+		return PLANTED(watermark_ahead) ? p->end : p->synced_end;
 	return p->flushed_end > p->private_->shown ? p->flushed_end : p->private_->shown;
 }
 

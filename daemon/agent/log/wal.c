@@ -10,6 +10,7 @@
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
+#include "libsh/base/plant.h"
 
 enum { CHUNK_BYTES = 1 << 20, SPARES_KEPT = 2 };
 
@@ -230,7 +231,7 @@ uint64_t wal_append(struct wal *w, struct wal_entry *entry, const void *batch)
 		wal_next_file(w);
 	entry->generation = w->current->generation;
 	entry->lsn = w->end_lsn;
-	entry->synced_lsn = w->synced_seen;
+	entry->synced_lsn = PLANTED(claim_too_high) ? w->end_lsn : w->synced_seen;
 	c = wal_stage(w, w->current, entry->lsn - w->current->base_lsn, space);
 	p = c->data + c->len;
 	wal_entry_write(entry, batch, p);

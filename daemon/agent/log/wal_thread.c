@@ -14,8 +14,9 @@
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
+#include "libsh/base/plant.h"
 
-enum { PREWRITE_BYTES = 1 << 20, NO_SPACE_PAUSE_MS = 200, PREPARE_PAUSE_MS = 5000 };
+enum { PREWRITE_BYTES = WAL_FILE_BYTES < 1 << 20 ? WAL_FILE_BYTES : 1 << 20, NO_SPACE_PAUSE_MS = 200, PREPARE_PAUSE_MS = 5000 };
 
 static char *wal_take_spare(struct wal *w)
 {
@@ -38,7 +39,7 @@ static int wal_file_aside(struct wal *w, struct wal_file *f, char **path, struct
 		fd = disk_open(*path, O_RDWR, 0, e);
 		f->prewritten = fd >= 0;
 		/* It may have been a WAL file: that it no longer has its old name must be durable before its header changes. */
-		if (fd >= 0 && disk_sync_dir(w->dir, e) < 0)
+		if (fd >= 0 && !PLANTED(spare_name_not_synced) && disk_sync_dir(w->dir, e) < 0)
 			fd_close(&fd);
 		return fd;
 	}
@@ -63,7 +64,8 @@ int wal_file_create(struct wal *w, struct wal_file *f, uint64_t previous_end_lsn
 		goto fail;
 	wal_file_header_write(&h, header);
 	if (disk_pwrite(fd, header, sizeof(header), 0, e) < 0 || (n && disk_pwrite(fd, entries, n, WAL_HEADER_BYTES, e) < 0) ||
-		disk_sync(fd, e) < 0 || disk_rename(aside, f->path, e) < 0 || disk_sync_dir(w->dir, e) < 0)
+		(!PLANTED(rewrite_not_synced) && disk_sync(fd, e) < 0) || disk_rename(aside, f->path, e) < 0 ||
+		(!PLANTED(no_directory_sync) && disk_sync_dir(w->dir, e) < 0))
 		goto fail;
 	mem_free(aside);
 	__atomic_store_n(&f->fd, fd, __ATOMIC_RELEASE);
@@ -104,8 +106,12 @@ static int wal_sync_file(struct wal *w, struct wal_file *f, struct err *e)
 {
 	int64_t start = clock_mono_ns();
 
-	if (disk_sync(f->fd, e) < 0)
+	if (PLANTED(ack_before_sync))
+		return 0;
+	if (disk_sync(f->fd, e) < 0 && (!PLANTED(sync_tried_again) || disk_sync(f->fd, e) < 0))
 		return -1;
+	if (PLANTED(sync_tried_again))
+		err_clear(e);
 	pthread_mutex_lock(&w->lock);
 	w->syncs++;
 	w->sync_ns += clock_mono_ns() - start;
@@ -119,7 +125,7 @@ static int wal_write_chunks(struct wal *w, struct list *chunks, struct wal_file 
 	list_for_each(n, chunks) {
 		struct wal_chunk *c = list_entry(n, struct wal_chunk, node);
 
-		if (*last && *last != c->file && wal_sync_file(w, *last, e) < 0)
+		if (*last && *last != c->file && !PLANTED(next_file_too_early) && wal_sync_file(w, *last, e) < 0)
 			return -1;
 		*last = c->file;
 		if (wal_file_fd(c->file) < 0 && wal_open_next(w, c, e) < 0)
