@@ -242,7 +242,7 @@ static int take(struct builder *x, const struct row *row, uint8_t *to, struct er
 
 static void need_arena(struct builder *x, uint64_t bytes)
 {
-	if (bytes <= x->arena_bytes)
+	if (x->arena && bytes <= x->arena_bytes)
 		return;
 	mem_free(x->arena);
 	x->arena = mem_alloc(WAL_ENTRY_BYTES + (size_t)bytes);
