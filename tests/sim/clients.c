@@ -255,7 +255,8 @@ static void read_failed(struct reader *r, struct partition *p, const struct err 
 {
 	int64_t start = meta_log_start(&p->topic->id, p->number);
 
-	if (e->code == ERR_OFFSET_OUT_OF_RANGE && r->fetch.offset < start)
+	/* Its object may be gone twice while it reads: what is dead stays for a shorter time here than a request can take. */
+	if ((e->code == ERR_OFFSET_OUT_OF_RANGE || e->code == ERR_CORRUPT) && r->fetch.next_offset < start)
 		r->want = start;
 	else if (e->code == ERR_OFFSET_OUT_OF_RANGE || e->code == ERR_CORRUPT || e->code == ERR_CORRUPT_BATCH ||
 		e->code == ERR_PARTITION_DAMAGED || e->code == ERR_INTERNAL)
