@@ -164,7 +164,7 @@ static int store_build(struct peer_call_handle *c, const struct msg_segment_buil
 		.memory_bytes = BUILD_MEMORY_BYTES, .out_fd = disk_anonymous()};
 	struct segment_source *sources = arena_alloc(a, (m->sources.len / 16 + 1) * sizeof(*sources));
 	struct msg_source_row row;
-	uint64_t number = object_count;
+	uint64_t number = object_count < OBJECTS ? object_count++ : OBJECTS; /* a name is never used twice */
 	size_t at = 0, n = 0;
 	int result = -1;
 
@@ -176,12 +176,10 @@ static int store_build(struct peer_call_handle *c, const struct msg_segment_buil
 	b.info.slot = m->slot_id;
 	memcpy(b.info.object.b, &number, sizeof(number));
 	r->object = arena_printf(a, "segments/%llu", (unsigned long long)number);
-	if (object_count == OBJECTS)
+	if (number == OBJECTS)
 		err_set(e, ERR_UNAVAILABLE, "the simulator has no room for more objects");
-	else if (meta_intent(m->session, r->object, &b.info.number, &b.info.newest_committed, e) == 0 && segment_build(&b, e) == 0) {
-		object_count++;
+	else if (meta_intent(m->session, r->object, &b.info.number, &b.info.newest_committed, e) == 0 && segment_build(&b, e) == 0)
 		result = b.bytes ? store_put(number, b.out_fd, b.bytes, e) : 0;
-	}
 	buf_reset(&runs);
 	segment_runs_encode(&runs, b.runs, b.run_count);
 	r->bytes = b.bytes;
