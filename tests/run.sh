@@ -23,8 +23,8 @@ for argument; do
 done
 unset MAKEFLAGS MAKELEVEL MFLAGS CFLAGS LDFLAGS CPPFLAGS DESTDIR
 export SH_TEST_LONG="$long"
-fuzz_seconds=8
-[ -z "$long" ] || fuzz_seconds=300
+fuzz_seconds=8 fuzz_seed=1 # the short run tries the same inputs every time, the long one (seed 0: by the clock) looks for new ones
+[ -z "$long" ] || fuzz_seconds=300 fuzz_seed=0
 jobs=$(nproc 2>/dev/null || echo 2)
 
 passed=0 failed=0 skipped=0
@@ -120,7 +120,7 @@ fuzz_one() { # program
 	corpus=$build/fuzz/found/$name seeds=$source/tests/fuzz/corpus/$name
 	mkdir -p "$corpus" "$build/fuzz/crashes" && cd "$build/fuzz" || return 1
 	[ -d "$seeds" ] || seeds=
-	"$1" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+	"$1" -max_total_time="$fuzz_seconds" -seed="$fuzz_seed" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
 		-artifact_prefix="$build/fuzz/crashes/$name-" "$corpus" ${seeds:+"$seeds"}
 }
 

@@ -22,12 +22,20 @@ static void refuse(struct parse *p, const char *why)
 	XML_StopParser(p->parser, XML_FALSE);
 }
 
+/* Expat still calls the handlers of what it has begun, of the end of <a/> in particular, after a stop. */
+static bool stopped(const struct parse *p)
+{
+	return p->refused || p->result;
+}
+
 static void XMLCALL on_start(void *ctx, const XML_Char *name, const XML_Char **attributes)
 {
 	struct parse *p = ctx;
 	size_t n = strlen(name);
 
 	(void)attributes;
+	if (stopped(p))
+		return;
 	if (p->path_len + n + 2 > sizeof(p->path)) {
 		refuse(p, "its elements are nested too deep");
 		return;
@@ -41,7 +49,7 @@ static void XMLCALL on_text(void *ctx, const XML_Char *text, int n)
 {
 	struct parse *p = ctx;
 
-	if (buf_add(&p->text, text, (size_t)n) < 0)
+	if (!stopped(p) && buf_add(&p->text, text, (size_t)n) < 0)
 		refuse(p, "a text in it is too long");
 }
 
@@ -50,6 +58,8 @@ static void XMLCALL on_end(void *ctx, const XML_Char *name)
 	struct parse *p = ctx;
 	size_t n = strlen(name);
 
+	if (stopped(p))
+		return;
 	p->result = p->element(p->ctx, p->path, p->text.data ? p->text.data : "");
 	if (p->result) {
 		XML_StopParser(p->parser, XML_FALSE);
