@@ -216,10 +216,40 @@ static void test_drain(const char *dir)
 	stop();
 }
 
+/* One byte of the WAL entry that holds the value becomes another. */
+static void damage(const char *dir, const char *value)
+{
+	char *command = mem_printf("f=$(grep -l %s %s/slots/0/wal/*.wal); o=$(LC_ALL=C grep -aobF %s $f | head -n 1 | cut -d: -f1); "
+				   "printf X | dd of=$f bs=1 seek=$o conv=notrunc 2>/dev/null", value, dir, value);
+
+	ok(system(command) == 0, "one byte damaged");
+	mem_free(command);
+}
+
+/* The disk changes a byte of a record while the log runs: nobody may be given it. */
+static void test_damaged_tail(const char *dir)
+{
+	char *own = mem_printf("%s/tail", dir);
+
+	start(own, NULL, NULL);
+	create("w", 1, "{}");
+	for (int i = 0; i < 3; i++) {
+		append(part("w", 0), i == 1 ? "rotten" : "fine", 1);
+		wait_for(part("w", 0), i + 1, DURABILITY_WAL);
+	}
+	damage(own, "rotten");
+	is_str(fetch(part("w", 0), 0), "corrupt", "a damaged record is not read");
+	is_int(t.fetch.offset, 1, "but what comes before it");
+	is_int(t.log->numbers.read_errors, 1, "and the status counts it");
+	is_str(fetch(part("w", 0), 2), "fine", "what comes behind it can be read");
+	stop();
+	mem_free(own);
+}
+
 /* Damage, and death before what came before the damage was flushed: it was read in between, so it must stay. */
 static void test_damage_twice(const char *dir)
 {
-	char *own = mem_printf("%s/twice", dir), *command;
+	char *own = mem_printf("%s/twice", dir);
 
 	start(own, NULL, NULL);
 	create("w", 1, "{}");
@@ -228,9 +258,7 @@ static void test_damage_twice(const char *dir)
 		wait_for(part("w", 0), i + 1, DURABILITY_WAL);
 	}
 	stop();
-	command = mem_printf("f=$(grep -l rotten %s/slots/0/wal/*.wal); o=$(LC_ALL=C grep -aobF rotten $f | head -n 1 | cut -d: -f1); "
-			     "printf X | dd of=$f bs=1 seek=$o conv=notrunc 2>/dev/null", own);
-	ok(system(command) == 0, "one byte damaged");
+	damage(own, "rotten");
 	for (int life = 0; life < 3; life++) {
 		start(own, NULL, NULL);
 		fake_down(t.self, ROLE_STORE, true);
@@ -238,7 +266,6 @@ static void test_damage_twice(const char *dir)
 		is_str(fetch(part("w", 0), 0), "fine", "what came before it is served");
 		stop();
 	}
-	mem_free(command);
 	mem_free(own);
 }
 
@@ -342,6 +369,7 @@ int main(void)
 	test_refused(dir);
 	test_late_waits(dir);
 	test_drain(dir);
+	test_damaged_tail(dir);
 	test_damage_twice(dir);
 	test_older_metadata(dir);
 	command = mem_printf("rm -rf %s", dir);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reading. What the tail's index knows comes from the WAL at once; everything older from segments: find the run, borrow the bytes
- * from the store, take blocks. Only what lies below the high watermark is ever looked at.
+ * from the store, take blocks. Only what lies below the high watermark is ever looked at. The checksum of every batch from the
+ * tail and of every block is compared: protocols that take records out of batches need not do it again.
  */
 #include "daemon/agent/log/log_private.h"
 #include "libsh/base/clock.h"
@@ -116,7 +117,7 @@ static int window_entry(struct log *l, struct tail_window *w, uint64_t lsn, uint
 	for (int tries = 0; check == WAL_SHORT && tries < 3; tries++) {
 		if (lsn >= w->lsn && lsn < w->lsn + w->len)
 			check = wal_entry_read(l->window.data + (lsn - w->lsn), w->len - (size_t)(lsn - w->lsn), lsn, f->generation,
-				false, entry, &need);
+				true, entry, &need);
 		if (check == WAL_SHORT && window_load(l, w, lsn, need > want ? need : want, e) < 0)
 			return -1;
 	}
@@ -412,7 +413,7 @@ void log_fetch(struct log *l, struct log_fetch *f, struct partition *p)
 			err_set(&e, ERR_FENCED, "this agent's lease ran out: %s-%u may have moved", p->topic->name, p->number);
 		else
 			fetch_tail(f, (uint32_t)at, &e);
-		fetch_end(f, e.code == ERR_NONE ? NULL : &e);
+		fetch_end(f, e.code == ERR_NONE || f->batches.len ? NULL : &e); /* what comes before damage is given first */
 		return;
 	}
 	if (p->private_->refused && f->offset >= p->flushed_end) {
