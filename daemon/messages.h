@@ -81,7 +81,8 @@ bool message_allowed(int type, enum role from, enum role to);
 #define SESSION_OPEN_FIELDS(F, S) F(S, U32, slot) F(S, UUID, slot_id) F(S, STR, address) F(S, I64, ttl_ms)
 #define SESSION_OPENED_FIELDS(F, S) F(S, U64, session) F(S, U64, incarnation) F(S, U64, commit_sequence)
 #define SESSION_RENEW_FIELDS(F, S) F(S, U64, session) F(S, U64, version)
-/* Rows changed above the version given; flags bit 0: there is more, ask again. */
+/* Rows changed above the version given. */
+enum session_renewed_flags { SESSION_RENEWED_MORE = 1 /* ask again */ };
 #define SESSION_RENEWED_FIELDS(F, S) F(S, U64, version) F(S, U32, flags) F(S, BYTES, topics) F(S, BYTES, partitions) \
 	F(S, U64, incarnation) F(S, U64, commit_sequence)
 #define TOPIC_ROW_FIELDS(F, S) F(S, UUID, id) F(S, STR, name) F(S, U32, partitions) F(S, U32, replication_factor) \
@@ -115,7 +116,10 @@ bool message_allowed(int type, enum role from, enum role to);
 #define RUN_FIND_FIELDS(F, S) F(S, UUID, topic) F(S, U32, partition) F(S, U8, by_timestamp) F(S, I64, value) F(S, I64, from_offset)
 /* run: segment_runs_encode() of one; found 0: none. */
 #define RUN_FOUND_FIELDS(F, S) F(S, U8, found) F(S, STR, object) F(S, U64, object_bytes) F(S, BYTES, run)
-/* flags bit 0: the cached copy was bad, fetch it anew. bit 1: the next bytes will be wanted too. */
+enum object_read_flags {
+	OBJECT_READ_ANEW = 1,  /* the cached copy was bad: fetch it again */
+	OBJECT_READ_AHEAD = 2, /* the bytes behind will be wanted too */
+};
 #define OBJECT_READ_FIELDS(F, S) F(S, STR, object) F(S, U64, object_bytes) F(S, U64, offset) F(S, U64, length) F(S, U32, flags)
 /* One descriptor: a file holding the object's bytes [offset, offset+length) at `position`; it never changes. */
 #define OBJECT_DATA_FIELDS(F, S) F(S, U64, position)

@@ -8,7 +8,6 @@
 #include "libsh/base/log.h"
 
 enum { BOOT_ID_BYTES = 64 };
-enum { FLAG_MORE = 1 }; /* SESSION_RENEWED: there is more, ask again */
 
 /* ---- sessions ---- */
 
@@ -97,8 +96,8 @@ static int pack_changes(struct meta_role *r, uint64_t since, struct msg_session_
 			(unsigned long long)version);
 		goto out;
 	}
-	out->flags = ti < tn || pi < pn ? FLAG_MORE : 0;
-	out->version = out->flags & FLAG_MORE ? version : newest;
+	out->flags = ti < tn || pi < pn ? SESSION_RENEWED_MORE : 0;
+	out->version = out->flags & SESSION_RENEWED_MORE ? version : newest;
 	result = 0;
 out:
 	arena_release(&a);

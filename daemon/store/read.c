@@ -5,8 +5,6 @@
 #include "libsh/base/fd.h"
 #include "libsh/base/mem.h"
 
-enum { READ_ANEW = 1, READ_AHEAD = 2 }; /* flags */
-
 struct read {
 	struct store_role *role;
 	struct role_reply *reply;
@@ -60,12 +58,12 @@ void read_request(struct store_role *r, struct role_request *q)
 		role_answer_error(q->reply, &e);
 		return;
 	}
-	if (m->flags & READ_ANEW)
+	if (m->flags & OBJECT_READ_ANEW)
 		cache_drop_range(r->cache, m->object, m->offset, m->length);
 	read = mem_zalloc(sizeof(*read));
 	read->role = r;
 	read->reply = q->reply;
-	read->ahead = m->flags & READ_AHEAD;
+	read->ahead = m->flags & OBJECT_READ_AHEAD;
 	strcpy(read->waiter.object, m->object); /* its length was checked with the name */
 	read->waiter.object_bytes = m->object_bytes;
 	read->waiter.offset = m->offset;

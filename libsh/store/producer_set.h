@@ -13,7 +13,6 @@ struct producer_set {
 	uint32_t count, alloc, last; /* last: the row found last, batches of a producer often come in a row */
 	struct map by_id;            /* id to row + 1 */
 };
-#define PRODUCER_SET_INIT {NULL, 0, 0, 0, MAP_INIT}
 void producer_set_note(struct producer_set *s, const struct batch_header *h, int64_t append_ms);
 /* Sort the rows by id and copy them; the set is empty afterwards. */
 struct segment_producer *producer_set_take(struct producer_set *s, struct arena *a, uint32_t *count);

@@ -415,10 +415,7 @@ static int build(struct builder *x, struct err *e)
 			segment_writer_finish(x->writer, &b->runs, &b->run_count, &b->bytes, &b->crc, e))
 			return -1;
 	}
-	if (check_generation(b, e))
-		return -1;
-	b->newest_end = b->end_lsn;
-	return 0;
+	return check_generation(b, e);
 }
 
 int segment_build(struct segment_build *b, struct err *e)
@@ -428,7 +425,7 @@ int segment_build(struct segment_build *b, struct err *e)
 
 	b->runs = NULL;
 	b->run_count = 0;
-	b->bytes = b->newest_end = 0;
+	b->bytes = 0;
 	b->crc = 0;
 	if (check_range(b, e) || window_open(&x.window, b->wal_fd, false, WINDOW_BYTES, e))
 		return -1;

@@ -32,7 +32,6 @@ struct segment_build {
 	size_t run_count;
 	uint64_t bytes;            /* of the object; 0: nothing was left to write */
 	uint32_t crc;
-	uint64_t newest_end;       /* file size check done before returning: the range still had its generation */
 };
 /* ERR_CORRUPT when an entry is not what it should be (text names the LSN). Codec: LZ4 unless the batches of a block are compressed already. */
 int segment_build(struct segment_build *b, struct err *e);

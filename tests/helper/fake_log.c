@@ -64,13 +64,6 @@ int topic_config_check(const char *config_json, bool altering, struct err *e)
 	return result;
 }
 
-const char *topic_config_key(size_t i, const char **default_value)
-{
-	(void)i;
-	*default_value = NULL;
-	return NULL;
-}
-
 static void read_config(struct topic *t)
 {
 	json_t *root = json_loads(t->config_text, 0, NULL);

@@ -160,6 +160,22 @@ void http_answer_buf(struct http_request *r, int status, const char *type, struc
 	answer_complete(r);
 }
 
+static void stream_abort(struct http_request *r, const struct err *e)
+{
+	struct conn *c = &r->conn->conn;
+
+	log_warn("http: %s: answer broken off: %s", r->path, e->text);
+	r->answered = r->close_after = true;
+	r->conn->no_more = true;
+	if (r->stream_chunked) {
+		conn_finish(c);
+		return;
+	}
+	/* without chunks only a reset tells the client that this is not the end */
+	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+	conn_end(c);
+}
+
 void http_answer_err_with(struct http_request *r, const struct err *e, const char *members)
 {
 	struct buf b = BUF_INIT(64 << 10);
@@ -168,7 +184,7 @@ void http_answer_err_with(struct http_request *r, const struct err *e, const cha
 	if (r->answered)
 		return;
 	if (r->streaming) {
-		http_stream_abort(r, e);
+		stream_abort(r, e);
 		return;
 	}
 	json_write_open(&b, '{');
@@ -243,20 +259,4 @@ void http_stream_end(struct http_request *r, const char *trailer)
 		put(r, "\r\n", 2);
 	}
 	answer_complete(r);
-}
-
-void http_stream_abort(struct http_request *r, const struct err *e)
-{
-	struct conn *c = &r->conn->conn;
-
-	log_warn("http: %s: answer broken off: %s", r->path, e->text);
-	r->answered = r->close_after = true;
-	r->conn->no_more = true;
-	if (r->stream_chunked) {
-		conn_finish(c);
-		return;
-	}
-	/* without chunks only a reset tells the client that this is not the end */
-	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
-	conn_end(c);
 }

@@ -107,6 +107,7 @@ void http_answer_field(struct http_request *r, const char *name, const char *fmt
 void http_answer(struct http_request *r, int status, const char *type, const void *body, size_t n);
 /* empties body */
 void http_answer_buf(struct http_request *r, int status, const char *type, struct buf *body);
+/* Of a stream that has begun the connection is cut, so that the client sees a broken answer and not a short one. */
 void http_answer_err(struct http_request *r, const struct err *e);
 /* The error object with members of one's own behind it: members is "" or starts with a comma. */
 void http_answer_err_with(struct http_request *r, const struct err *e, const char *members);
@@ -117,8 +118,6 @@ void http_stream_write(struct http_request *r, struct buf *b); /* empties b */
 size_t http_stream_room(struct http_request *r); /* 0: wait for r->room() */
 /* trailer: a field line without CR LF, or NULL. */
 void http_stream_end(struct http_request *r, const char *trailer);
-/* It cannot go on: the connection is cut, so that the client sees a broken answer and not a short one. */
-void http_stream_abort(struct http_request *r, const struct err *e);
 
 /* ---- back-pressure of body streams ---- */
 /* Count n bytes of a body that are kept in memory against the limit for all; ERR_BACK_PRESSURE. */

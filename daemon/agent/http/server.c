@@ -272,6 +272,7 @@ static size_t input_head(struct http_conn *c, const char *p, size_t n)
 }
 
 static void conn_advance_now(struct http_conn *c);
+static void conn_wait_deadline(struct http_conn *c);
 
 static size_t server_input(struct conn *conn, char *p, size_t n)
 {
@@ -294,14 +295,14 @@ static size_t server_input(struct conn *conn, char *p, size_t n)
 	/* also when all input was used: neither its end nor a deadline concerns a client that we make wait */
 	if (conn_is_full(c) && !c->no_more)
 		conn_pause(conn);
-	http_conn_wait_deadline(c);
+	conn_wait_deadline(c);
 	return c->no_more ? n : done;
 }
 
 /* ---- the queue ---- */
 
 /* What the connection waits for from its client decides how long. */
-void http_conn_wait_deadline(struct http_conn *c)
+static void conn_wait_deadline(struct http_conn *c)
 {
 	const struct http_timeouts *t = &c->server->timeouts;
 
@@ -369,7 +370,7 @@ static void conn_advance_later(void *ctx)
 
 	conn_advance_now(c);
 	if (!c->conn.ended)
-		http_conn_wait_deadline(c);
+		conn_wait_deadline(c);
 }
 
 void http_conn_advance(struct http_conn *c)

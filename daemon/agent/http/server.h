@@ -37,7 +37,7 @@ struct http_server {
 	struct http_timeouts timeouts;
 	struct http_counters counters;
 	struct series series;
-	struct map sticky;                   /* topic id -> struct sticky of produce_partition.c */
+	struct map sticky;                   /* topic id -> struct sticky of partition_choice.c */
 	char *address;                       /* first one that is listened on */
 	size_t large_body_max;
 	bool serving, draining;
@@ -69,7 +69,6 @@ struct http_conn {
 /* a connected stream socket, for tests */
 struct conn *http_server_attach(struct http_server *s, int fd, struct err *e);
 void http_conn_advance(struct http_conn *c); /* after an answer was completed or the queue has changed */
-void http_conn_wait_deadline(struct http_conn *c);
 
 /* partition_choice.c */
 void partition_choice_release(struct http_server *s); /* forgets all choices */

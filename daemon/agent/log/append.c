@@ -63,7 +63,7 @@ static void append_mark(void *ctx)
 }
 
 /* Stage one finished batch: from here on it has its offsets. */
-void append_entry(struct log *l, struct partition *p, const void *batch, size_t n, const struct batch_header *h)
+static void append_entry(struct log *l, struct partition *p, const void *batch, size_t n, const struct batch_header *h)
 {
 	int64_t gap_start = p->private_->gap_start;
 	struct wal_entry entry = {.topic = p->topic->id, .partition = p->number, .epoch = p->epoch, .length = (uint32_t)n,

@@ -71,7 +71,7 @@ struct log *log_new(struct role_self *self)
 	return l;
 }
 
-void log_wal_synced(void *ctx, uint64_t lsn)
+static void log_wal_synced(void *ctx, uint64_t lsn)
 {
 	struct log *l = ctx;
 

@@ -74,8 +74,6 @@ void log_topic_alter(struct log *l, const char *name, uint32_t partitions, const
 void log_topic_delete(struct log *l, const char *name, log_done_fn *done, void *ctx);
 /* Checks a set of config keys and values (JSON object of strings, numbers, booleans; null only when altering). */
 int topic_config_check(const char *config_json, bool altering, struct err *e);
-/* The keys we know, with defaults: for describe. The names stay valid. NULL at the end. */
-const char *topic_config_key(size_t i, const char **default_value);
 
 /* ---- append ---- */
 /* Whether a request that would add about n bytes may start; ERR_BACK_PRESSURE, ERR_WAL_FAILED, ERR_FENCED, ERR_UNAVAILABLE otherwise. */

@@ -2,7 +2,7 @@
 /*
  * What the files of the log share with each other and with nobody else.
  *
- *   topics.c    the table of topics and partitions, as meta has it; configs
+ *   topics.c    the table of topics and partitions, as meta has it; topic_config.c: their configs
  *   session.c   slot lock, session, lease and its deadline
  *   wal*.c      the writing end of the write-ahead log
  *   append.c    batches and records into the WAL
@@ -51,7 +51,7 @@ struct partition_private {
 	int64_t shown;               /* high watermark when its topic was raised to level object */
 	struct list waits;           /* struct log_wait, any order */
 	struct list watches;         /* struct log_watch */
-	struct list fetches;         /* struct log_fetch_private: asynchronous ones under way */
+	struct list fetches;         /* struct fetch_state: those that wait for meta or store */
 	struct list touched_node;    /* in log->advanced: ends moved in this turn */
 	uint64_t range_seen;         /* newest range this partition was noted for */
 	struct producers *producers; /* NULL: no idempotent producer was seen */
@@ -194,7 +194,6 @@ void session_saw_commit(struct log *l, uint64_t sequence);
 /* append.c */
 void append_seal_all(void *log);
 void append_seal(struct log *l, struct partition *p);
-void append_entry(struct log *l, struct partition *p, const void *batch, size_t n, const struct batch_header *h);
 void append_discard(struct log *l, struct partition *p);
 
 /* producers.c */
@@ -282,7 +281,6 @@ void recover_write_clean(struct log *l);
 
 /* log.c */
 void log_problem(struct log *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void log_wal_synced(void *log, uint64_t lsn);
 void log_wal_failed(void *log, const struct err *e);
 
 #endif

@@ -135,7 +135,7 @@ static void opening_section_read(void *ctx, const void *reply, struct chan_messa
 static void opening_section(struct runs_opening *o)
 {
 	struct msg_object_read m = {.object = o->run->object, .object_bytes = o->run->object_bytes,
-		.offset = o->summary.section_position, .length = o->summary.section_bytes, .flags = o->fresh ? 1 : 0};
+		.offset = o->summary.section_position, .length = o->summary.section_bytes, .flags = o->fresh ? OBJECT_READ_ANEW : 0};
 
 	o->call = peer_call(o->log->self, ROLE_STORE, 0, MSG_OBJECT_READ, &m, NULL, 0, READ_TIMEOUT_MS, opening_section_read, o);
 }

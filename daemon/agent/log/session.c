@@ -211,7 +211,7 @@ static void session_renewed(void *ctx, const void *reply, struct chan_message *m
 		session_check_history(l, m->incarnation, m->commit_sequence);
 		session_extend(l);
 		l->meta_version = m->version;
-		if (m->flags & 1) {
+		if (m->flags & SESSION_RENEWED_MORE) {
 			session_renew(l);
 			return;
 		}

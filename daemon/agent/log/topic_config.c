@@ -45,14 +45,6 @@ static const struct config_key *config_key_find(const char *name)
 	return NULL;
 }
 
-const char *topic_config_key(size_t i, const char **default_value)
-{
-	if (i >= array_count(config_keys))
-		return NULL;
-	*default_value = config_keys[i].default_value;
-	return config_keys[i].name;
-}
-
 static bool choice_among(const char *choices, const char *value)
 {
 	size_t n = strlen(value);

@@ -12,7 +12,7 @@
 #include "libsh/base/log.h"
 #include "libsh/base/plant.h"
 
-enum { CHUNK_BYTES = 1 << 20, SPARES_KEPT = 2 };
+enum { SPARES_KEPT = 2 };
 
 static void wal_report(void *ctx)
 {
@@ -189,11 +189,11 @@ int wal_may_append(struct wal *w, uint64_t n, struct err *e)
 static struct wal_chunk *wal_stage(struct wal *w, struct wal_file *f, uint64_t position, size_t space)
 {
 	struct wal_chunk *c = w->open_chunk;
-	size_t size = space > CHUNK_BYTES ? space : CHUNK_BYTES;
+	size_t size = space > WAL_CHUNK_BYTES ? space : WAL_CHUNK_BYTES;
 
 	if (c && c->file == f && c->position + c->len == position && c->size - c->len >= space)
 		return c;
-	if (size == CHUNK_BYTES && w->spare_chunk) {
+	if (size == WAL_CHUNK_BYTES && w->spare_chunk) {
 		c = w->spare_chunk;
 		w->spare_chunk = NULL;
 	} else {
@@ -220,6 +220,18 @@ static void wal_next_file(struct wal *w)
 	wal_stage(w, f, WAL_HEADER_BYTES, 0)->previous_end_lsn = previous_end;
 }
 
+/* One wake-up of the threads for all that a turn of the loop stages. */
+static void wal_kick(void *ctx)
+{
+	struct wal *w = ctx;
+
+	pthread_mutex_lock(&w->lock);
+	pthread_cond_signal(&w->work);
+	if (w->current && w->current->end_lsn - w->current->base_lsn > WAL_FILE_BYTES / 4 && !w->spare_count)
+		pthread_cond_signal(&w->prepare);
+	pthread_mutex_unlock(&w->lock);
+}
+
 uint64_t wal_append(struct wal *w, struct wal_entry *entry, const void *batch)
 {
 	uint64_t space = wal_entry_space(entry->length);
@@ -241,21 +253,9 @@ uint64_t wal_append(struct wal *w, struct wal_entry *entry, const void *batch)
 	c->len += space;
 	w->staged_bytes += space;
 	w->end_lsn = w->current->end_lsn = entry->lsn + space;
-	/* One wake-up for all that this turn of the loop stages: see wal_kick(). */
 	pthread_mutex_unlock(&w->lock);
 	loop_at_turn_end(w->loop, &w->kick, wal_kick, w);
 	return entry->lsn;
-}
-
-void wal_kick(void *ctx)
-{
-	struct wal *w = ctx;
-
-	pthread_mutex_lock(&w->lock);
-	pthread_cond_signal(&w->work);
-	if (w->current && w->current->end_lsn - w->current->base_lsn > WAL_FILE_BYTES / 4 && !w->spare_count)
-		pthread_cond_signal(&w->prepare);
-	pthread_mutex_unlock(&w->lock);
 }
 
 void wal_sync(struct wal *w)

@@ -7,7 +7,7 @@
 
 #include "daemon/agent/log/wal.h"
 
-enum { WAL_SPARES_MAX = 4 };
+enum { WAL_SPARES_MAX = 4, WAL_CHUNK_BYTES = 1 << 20 /* a larger entry has one of its own */ };
 
 struct wal_chunk { /* bytes on their way to one file */
 	struct list node;
@@ -54,6 +54,5 @@ struct wal {
 int wal_file_create(struct wal *w, struct wal_file *f, uint64_t previous_end_lsn, const void *entries, size_t n, struct err *e);
 int wal_threads_start(struct wal *w, struct err *e);
 void wal_threads_stop(struct wal *w);
-void wal_kick(void *ctx);
 
 #endif

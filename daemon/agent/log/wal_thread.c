@@ -146,7 +146,7 @@ static void wal_chunks_done(struct wal *w, struct list *chunks)
 
 		pthread_mutex_lock(&w->lock);
 		w->staged_bytes -= c->len;
-		if (!w->spare_chunk && c->size == (1 << 20)) {
+		if (!w->spare_chunk && c->size == WAL_CHUNK_BYTES) {
 			w->spare_chunk = c;
 			c = NULL;
 		}
