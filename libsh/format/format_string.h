@@ -17,7 +17,8 @@ struct format_string *format_string_parse(const char *text, struct err *e); /* E
 void format_string_free(struct format_string *f);
 int format_string_write(const struct format_string *f, struct buf *out, const char *topic, int32_t partition,
 	const struct record *r, struct err *e);
-/* 0 if what the format writes can be read back to the same bytes; else ERR_USAGE naming the part. */
+/* 0 if what the format writes reads back to the same bytes, or is refused there as ambiguous because a delimiter is in
+ * the data; else ERR_USAGE naming the part. */
 int format_string_check_invertible(const struct format_string *f, struct err *e);
 /* Read one record from the front of data. Returns bytes used; 0: more input needed (with `last` it is an
  * error when anything is left); -1: does not fit (ERR_BAD_DATA names the part). Bytes may go to the arena. */
