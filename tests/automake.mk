@@ -27,6 +27,7 @@ SHELL_TESTS = \
 	tests/t0102-surroundings.t \
 	tests/t0010-layers.t \
 	tests/t0011-exported-names.t \
+	tests/t0012-design.t \
 	tests/t0300-offline.t \
 	tests/t0400-s3.t \
 	tests/t0410-s3-outage.t \
