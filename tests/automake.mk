@@ -8,7 +8,7 @@ AM_TESTS_ENVIRONMENT = \
 	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
 	top_builddir='$(abs_top_builddir)'; export top_builddir;
 
-# Shell tests: the file's number says the family (00 structure, 01-04 features, 05 survival).
+# Shell tests: the file's number says the family; HACKING.md lists them.
 SHELL_TESTS = \
 	tests/t0210-command-list.t \
 	tests/t0220-streamctl-records.t \
@@ -20,7 +20,7 @@ SHELL_TESTS = \
 	tests/t0200-meta.t \
 	tests/t0410-retention.t \
 	tests/t0420-rebuild.t \
-	tests/t0300-store.t \
+	tests/t0401-store.t \
 	tests/t0302-read-ahead.t \
 	tests/t0100-shd.t \
 	tests/t0101-family.t \
@@ -28,7 +28,7 @@ SHELL_TESTS = \
 	tests/t0010-layers.t \
 	tests/t0011-exported-names.t \
 	tests/t0012-design.t \
-	tests/t0300-offline.t \
+	tests/t0230-offline.t \
 	tests/t0400-s3.t \
 	tests/t0410-s3-outage.t \
 	tests/t0420-s3-script.t \

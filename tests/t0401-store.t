@@ -1,4 +1,3 @@
-#!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The store process under a store that fails: nothing acknowledged is lost, and what is read is what was written.
 . "${top_srcdir:-$(dirname "$0")/..}/tests/lib.sh"
