@@ -9,6 +9,7 @@
 #include "libsh/base/crc32c.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/map.h"
+#include "libsh/base/text.h"
 #include "libsh/store/offline.h"
 
 /* What an agent has seen of the metadata, noted before they are opened: beside a running shd they only get newer. */
@@ -273,13 +274,6 @@ static int check_wal(struct check *c, struct err *e)
 
 /* ---- marks that an agent left ---- */
 
-static bool has_suffix(const char *name, const char *suffix)
-{
-	size_t n = strlen(name), m = strlen(suffix);
-
-	return n >= m && !strcmp(name + n - m, suffix);
-}
-
 /* A partition that does not start, with the reason in the mark's second line. */
 static void report_mark(struct check *c, const char *path)
 {
@@ -306,7 +300,7 @@ static int check_quarantine(struct check *c, const char *slot, struct err *e)
 	for (size_t i = 0; i < count; i++) {
 		char *path = mem_printf("%s/%s", dir, names[i]);
 
-		if (has_suffix(names[i], ".damaged"))
+		if (text_ends_with(names[i], ".damaged"))
 			report_mark(c, path);
 		else
 			check_report_note(c->report, path, "batches that could not be committed are kept here");

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libsh/base/text.h"
+
 #define DEFAULT_SERVER "http://127.0.0.1:8080"
 enum { CONFIG_LINE_BYTES = 4096 };
 
@@ -25,17 +27,6 @@ static char *config_path(void)
 	return home && *home ? mem_printf("%s/.config/streamctl/config", home) : NULL;
 }
 
-static char *trim(char *text)
-{
-	size_t len;
-
-	text += strspn(text, " \t");
-	len = strlen(text);
-	while (len && strchr(" \t\r\n", text[len - 1]))
-		text[--len] = '\0';
-	return text;
-}
-
 static int copy_value(char *to, size_t room, const char *value, const char *path, int line, struct err *e)
 {
 	if (strlen(value) >= room)
@@ -50,7 +41,7 @@ static int read_line(
 {
 	char *value, *end;
 
-	text = trim(text);
+	text = text_trim(text);
 	if (!*text || *text == '#')
 		return 0;
 	if (*text == '[') {
@@ -59,7 +50,7 @@ static int read_line(
 			return err_set(e, ERR_USAGE, "%s:%d: expected [NAME]", path, line);
 		*end = '\0';
 		*top = false;
-		*inside = *c->name && !strcmp(trim(text + 1), c->name);
+		*inside = *c->name && !strcmp(text_trim(text + 1), c->name);
 		c->found |= *inside;
 		return 0;
 	}
@@ -67,8 +58,8 @@ static int read_line(
 	if (!value)
 		return err_set(e, ERR_USAGE, "%s:%d: expected name = value", path, line);
 	*value++ = '\0';
-	text = trim(text);
-	value = trim(value);
+	text = text_trim(text);
+	value = text_trim(value);
 	if (*top && !strcmp(text, "current"))
 		return *c->name ? 0 : copy_value(c->name, sizeof(c->name), value, path, line, e);
 	if (!*top && !strcmp(text, "server"))

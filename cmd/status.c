@@ -26,13 +26,6 @@ static const struct option options[] = {
 	{.type = OPTION_END},
 };
 
-static bool ends_with(const char *text, const char *end)
-{
-	size_t n = strlen(text), m = strlen(end);
-
-	return n >= m && !strcmp(text + n - m, end);
-}
-
 static void add_duration(struct buf *b, long long seconds)
 {
 	if (seconds >= 86400)
@@ -54,11 +47,11 @@ static void add_value(struct buf *b, const char *name, const json_t *value)
 		/* control characters cannot play with the terminal */
 		for (const char *c = json_string_value(value); *c; c++)
 			buf_addc(b, (unsigned char)*c < 32 || *c == 127 ? '?' : *c);
-	} else if (json_is_integer(value) && ends_with(name, "bytes")) {
+	} else if (json_is_integer(value) && text_ends_with(name, "bytes")) {
 		buf_adds(b, text_format_size(json_integer_value(value), size));
-	} else if (json_is_integer(value) && ends_with(name, "uptime_ms")) {
+	} else if (json_is_integer(value) && text_ends_with(name, "uptime_ms")) {
 		add_duration(b, json_integer_value(value) / 1000);
-	} else if (json_is_integer(value) && ends_with(name, "uptime_seconds")) {
+	} else if (json_is_integer(value) && text_ends_with(name, "uptime_seconds")) {
 		add_duration(b, json_integer_value(value));
 	} else if (json_is_boolean(value)) {
 		buf_adds(b, json_is_true(value) ? "yes" : "no");
@@ -76,9 +69,9 @@ static void add_name(struct buf *b, const char *name, int depth)
 {
 	size_t len = strlen(name), start = b->len;
 
-	if (ends_with(name, "_bytes"))
+	if (text_ends_with(name, "_bytes"))
 		len -= strlen("_bytes");
-	else if (ends_with(name, "uptime_ms"))
+	else if (text_ends_with(name, "uptime_ms"))
 		len -= strlen("_ms");
 	buf_addf(b, "%*s", depth * 2, "");
 	for (size_t i = 0; i < len; i++)

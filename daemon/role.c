@@ -19,14 +19,6 @@
 
 enum { SUPERVISOR_FD = 3 };
 
-static void apply_log_settings(const struct settings *s)
-{
-	enum log_level level = LOG_LEVEL_INFO;
-
-	log_level_parse(settings_string(s, "log.level"), &level);
-	log_set(strcmp(settings_string(s, "log.format"), "json") ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON, level);
-}
-
 static void set_title(struct role_life *life, const char *state)
 {
 	if (life->self.count > 1 || life->self.role == ROLE_AGENT)
@@ -45,7 +37,7 @@ static int configure(struct role_life *life, const struct msg_configure *m, stru
 	}
 	settings_free(life->self.settings);
 	life->self.settings = s;
-	apply_log_settings(s);
+	log_set_by_name(settings_string(s, "log.format"), settings_string(s, "log.level"));
 	if (!life->configured) {
 		life->self.data_dir = arena_strdup(&life->self.arena, m->data_dir);
 		life->self.index = m->index;

@@ -43,14 +43,6 @@ struct supervisor {
 	int exit_status;
 };
 
-static void apply_log_settings(const struct settings *s)
-{
-	enum log_level level = LOG_LEVEL_INFO;
-
-	log_level_parse(settings_string(s, "log.level"), &level);
-	log_set(strcmp(settings_string(s, "log.format"), "json") ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON, level);
-}
-
 /* ---- the end ---- */
 
 static void gone(void *ctx, bool clean)
@@ -145,7 +137,7 @@ static void reload(struct supervisor *s)
 		log_warn("these settings take effect at the next start: %s", fixed.data);
 	settings_keep_fixed(new_, old);
 	s->settings = new_;
-	apply_log_settings(new_);
+	log_set_by_name(settings_string(new_, "log.format"), settings_string(new_, "log.level"));
 	raise_descriptor_limit(new_);
 	children_configure(s->children, new_);
 	settings_free(old);
@@ -273,7 +265,7 @@ int supervisor_run(const struct configuration *config, struct settings *settings
 	struct err e = ERR_INIT;
 	int status;
 
-	apply_log_settings(settings);
+	log_set_by_name(settings_string(settings, "log.format"), settings_string(settings, "log.level"));
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	notify_init();

@@ -45,6 +45,14 @@ int log_level_parse(const char *text, enum log_level *level)
 	return -1;
 }
 
+void log_set_by_name(const char *format, const char *level)
+{
+	enum log_level parsed = LOG_LEVEL_INFO;
+
+	log_level_parse(level, &parsed);
+	log_set(strcmp(format, "json") ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON, parsed);
+}
+
 static bool is_control(const unsigned char *p)
 {
 	/* C0, DEL, and C1, which is C2 80 to C2 9F in UTF-8 */

@@ -15,6 +15,7 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 void log_init(const char *program, enum log_format format, enum log_level level);
 void log_set(enum log_format format, enum log_level level);
 int log_level_parse(const char *text, enum log_level *level); /* debug, info, warn, error; -1 otherwise */
+void log_set_by_name(const char *format, const char *level); /* "text" or "json"; an unknown level is info */
 
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

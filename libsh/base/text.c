@@ -223,7 +223,7 @@ int text_base64_decode(struct buf *out, const char *s, size_t n)
 	return 0;
 }
 
-static int hex_value(char c)
+int text_hex_value(char c)
 {
 	if (is_digit(c))
 		return c - '0';
@@ -252,7 +252,7 @@ int text_hex_decode(struct buf *out, const char *s, size_t n)
 	if (n % 2 || buf_reserve(out, n / 2) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i += 2) {
-		int high = hex_value(s[i]), low = hex_value(s[i + 1]);
+		int high = text_hex_value(s[i]), low = text_hex_value(s[i + 1]);
 
 		if (high < 0 || low < 0) {
 			out->data[out->len] = '\0';
@@ -293,8 +293,8 @@ int text_url_decode(struct buf *out, const char *s, size_t n, bool plus_is_space
 		char c = s[i] == '+' && plus_is_space ? ' ' : s[i];
 
 		if (c == '%') {
-			int high = n - i > 2 ? hex_value(s[i + 1]) : -1;
-			int low = high < 0 ? -1 : hex_value(s[i + 2]);
+			int high = n - i > 2 ? text_hex_value(s[i + 1]) : -1;
+			int low = high < 0 ? -1 : text_hex_value(s[i + 2]);
 
 			if (low < 0)
 				goto bad;
@@ -369,6 +369,25 @@ bool text_glob(const char *pattern, const char *text)
 	while (*pattern == '*')
 		pattern++;
 	return !*pattern;
+}
+
+bool text_ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), m = strlen(end);
+
+	return n >= m && !strcmp(text + n - m, end);
+}
+
+char *text_trim(char *text)
+{
+	static const char blank[] = " \t\r\n";
+	size_t n;
+
+	text += strspn(text, blank);
+	n = strlen(text);
+	while (n && strchr(blank, text[n - 1]))
+		text[--n] = '\0';
+	return text;
 }
 
 bool text_equal_nocase(const char *a, const char *b)

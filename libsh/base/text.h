@@ -23,6 +23,7 @@ bool text_is_utf8(const void *p, size_t n); /* RFC 3629: no surrogates, no overl
 
 int text_base64_encode(struct buf *out, const void *p, size_t n);
 int text_base64_decode(struct buf *out, const char *s, size_t n); /* strict; -1 on malformed input */
+int text_hex_value(char c); /* 0 to 15, either case; -1: not a hex digit */
 int text_hex_encode(struct buf *out, const void *p, size_t n);
 int text_hex_decode(struct buf *out, const char *s, size_t n);
 int text_url_encode(struct buf *out, const char *s, size_t n);  /* leaves A-Z a-z 0-9 - . _ ~ */
@@ -32,5 +33,7 @@ int text_json_string(struct buf *out, const void *p, size_t n);
 
 bool text_glob(const char *pattern, const char *text); /* * and ? */
 bool text_equal_nocase(const char *a, const char *b);
+bool text_ends_with(const char *text, const char *end);
+char *text_trim(char *text); /* without blanks and line ends around it; in place */
 
 #endif

@@ -4,21 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include "libsh/base/text.h"
 
 static bool hyphen_before(size_t byte)
 {
 	return byte == 4 || byte == 6 || byte == 8 || byte == 10;
-}
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
 }
 
 struct uuid uuid_random(void)
@@ -59,8 +49,8 @@ int uuid_parse(const char *text, struct uuid *u, struct err *e)
 
 		if (hyphen_before(i) && *at++ != '-')
 			goto bad;
-		high = hex_value(*at);
-		low = high < 0 ? -1 : hex_value(at[1]);
+		high = text_hex_value(*at);
+		low = high < 0 ? -1 : text_hex_value(at[1]);
 		if (low < 0)
 			goto bad;
 		parsed.b[i] = (uint8_t)(high << 4 | low);

@@ -69,15 +69,6 @@ static int add_literal(struct format_string *f, char c, struct err *e)
 	return 0;
 }
 
-static int hex_digit(char c)
-{
-	const char *digits = "0123456789abcdef", *found = c ? strchr(digits, c | 0x20) : NULL;
-
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return found ? (int)(found - digits) : -1;
-}
-
 /* text is behind a backslash. Returns where to go on, NULL on error. */
 static const char *parse_escape(struct format_string *f, const char *text, struct err *e)
 {
@@ -86,8 +77,8 @@ static const char *parse_escape(struct format_string *f, const char *text, struc
 
 	if (found)
 		return add_literal(f, into[found - from], e) ? NULL : text + 1;
-	if (*text == 'x' && hex_digit(text[1]) >= 0 && hex_digit(text[2]) >= 0)
-		return add_literal(f, (char)(hex_digit(text[1]) << 4 | hex_digit(text[2])), e) ? NULL
+	if (*text == 'x' && text_hex_value(text[1]) >= 0 && text_hex_value(text[2]) >= 0)
+		return add_literal(f, (char)(text_hex_value(text[1]) << 4 | text_hex_value(text[2])), e) ? NULL
 											       : text + 3;
 	err_set(e, ERR_USAGE, "unknown escape \"\\%.1s\" in the format", text);
 	err_hint(e, "there are \\n \\t \\r \\0 \\xNN and \\\\");

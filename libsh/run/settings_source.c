@@ -6,32 +6,22 @@
 
 #include "libsh/base/disk.h"
 #include "libsh/base/mem.h"
+#include "libsh/base/text.h"
 #include "libsh/run/settings.h"
 
 enum { FILE_MAX_BYTES = 1 << 20, NAME_MAX_BYTES = 64, LINE_MAX_BYTES = 8192 };
 
-static char *trim(char *s)
-{
-	size_t n;
-
-	s += strspn(s, " \t\r");
-	n = strlen(s);
-	while (n && strchr(" \t\r", s[n - 1]))
-		s[--n] = '\0';
-	return s;
-}
-
 /* A comment is a # at the start or after a blank. Quotes keep blanks and #; there is nothing to escape. */
 static int unquote(char **value, struct err *e)
 {
-	char *v = trim(*value), *end;
+	char *v = text_trim(*value), *end;
 
 	if (*v == '"') {
 		end = strchr(++v, '"');
 		if (!end)
 			return err_set(e, ERR_USAGE, "a quote is not closed");
 		*end++ = '\0';
-		end = trim(end);
+		end = text_trim(end);
 		if (*end && *end != '#')
 			return err_set(e, ERR_USAGE, "text after the closing quote");
 	} else {
@@ -40,7 +30,7 @@ static int unquote(char **value, struct err *e)
 				*at = '\0';
 				break;
 			}
-		v = trim(v);
+		v = text_trim(v);
 	}
 	*value = v;
 	return 0;
@@ -48,7 +38,7 @@ static int unquote(char **value, struct err *e)
 
 static int set_line(struct settings *s, char *line, const char *origin, struct err *e)
 {
-	char *equals, *name = trim(line), *value;
+	char *equals, *name = text_trim(line), *value;
 
 	if (!*name || *name == '#')
 		return 0;
@@ -56,7 +46,7 @@ static int set_line(struct settings *s, char *line, const char *origin, struct e
 	if (!equals)
 		return err_set(e, ERR_USAGE, "%s: expected name = value", origin);
 	*equals = '\0';
-	name = trim(name);
+	name = text_trim(name);
 	value = equals + 1;
 	if (unquote(&value, e))
 		return err_prefix(e, "%s: %s", origin, name);

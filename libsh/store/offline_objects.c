@@ -5,13 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "libsh/base/disk.h"
-
-static bool has_suffix(const char *name, const char *suffix)
-{
-	size_t n = strlen(name), m = strlen(suffix);
-
-	return n >= m && !strcmp(name + n - m, suffix);
-}
+#include "libsh/base/text.h"
 
 static bool has_entry(const char *directory, const char *name)
 {
@@ -34,7 +28,7 @@ int offline_kind(const char *store, enum offline_kind *kind, struct err *e)
 	if (stat(store, &st))
 		return err_sys(e, ERR_NOT_FOUND, "%s", store);
 	if (!S_ISDIR(st.st_mode)) {
-		*kind = has_suffix(store, ".wal") ? OFFLINE_WAL : OFFLINE_SEGMENT;
+		*kind = text_ends_with(store, ".wal") ? OFFLINE_WAL : OFFLINE_SEGMENT;
 		return 0;
 	}
 	/* A store of segments has a folder meta as well: of snapshots. */
@@ -102,7 +96,7 @@ static int list_object(void *ctx, const struct object_info *info)
 	struct segment_file f;
 	struct err e = ERR_INIT;
 
-	if (!has_suffix(info->name, ".seg"))
+	if (!text_ends_with(info->name, ".seg"))
 		return 0;
 	offline_object_init(&o, l->store, info->name, info->bytes);
 	if (segment_file_open(&f, &o.input, &e)) {

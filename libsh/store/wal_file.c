@@ -24,6 +24,7 @@
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/mem.h"
+#include "libsh/base/text.h"
 #include "libsh/store/window.h"
 
 enum {
@@ -272,13 +273,6 @@ static bool parse_name(const char *name, uint64_t *base)
 	return end == name + NAME_DIGITS;
 }
 
-static bool has_suffix(const char *name, const char *suffix)
-{
-	size_t n = strlen(name), m = strlen(suffix);
-
-	return n >= m && !strcmp(name + n - m, suffix);
-}
-
 static int load_listed(const char *path, const char *name, struct wal_file_header *h)
 {
 	int fd = disk_open(path, O_RDONLY, 0, NULL);
@@ -312,7 +306,7 @@ int wal_list(const char *wal_dir, struct wal_file_name **files, size_t *count, s
 	out = mem_array(n + 1, sizeof(*out));
 	*bad = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (!has_suffix(names[i], ".wal"))
+		if (!text_ends_with(names[i], ".wal"))
 			continue;
 		out[used].path = mem_printf("%s/%s", wal_dir, names[i]);
 		if (load_listed(out[used].path, names[i], &out[used].header) == 0) {

@@ -153,6 +153,9 @@ static void test_patterns(void)
 	ok(!text_glob("a", "") && !text_glob("a?", "a") && !text_glob("*b", "ba") && !text_glob("", "a"),
 		"patterns that do not");
 	ok(text_equal_nocase("Content", "cONTENT") && !text_equal_nocase("a", "ab"), "case does not matter");
+	ok(text_ends_with("a.wal", ".wal") && text_ends_with(".wal", ".wal") && !text_ends_with("wal", ".wal"), "what a name ends with");
+	ok(text_hex_value('0') == 0 && text_hex_value('f') == 15 && text_hex_value('A') == 10, "hex digits");
+	ok(text_hex_value('g') < 0 && text_hex_value('\0') < 0 && text_hex_value(0x11) < 0 && text_hex_value('@') < 0, "and what is none");
 }
 
 static void is_time(const char *text, int64_t want)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <strings.h>
+#include "libsh/base/text.h"
 
 /* tchar of RFC 9110, section 5.6.2 */
 static bool is_token_char(unsigned char c)
@@ -254,17 +255,9 @@ void http_body_init(struct http_body *b, const struct http_head *h)
 	b->ended = !h->chunked && !h->content_length;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int chunk_size_byte(struct http_body *b, char c, struct err *e)
 {
-	int digit = hex_digit(c);
+	int digit = text_hex_value(c);
 
 	if (++b->line > HTTP_CHUNK_LINE_MAX)
 		return err_set(e, ERR_INVALID_ARGUMENT, "the size line of a chunk is longer than %d bytes",

@@ -363,13 +363,6 @@ static void recover_read_clean(struct log *l)
 	mem_free(path);
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-	size_t n = strlen(text), k = strlen(end);
-
-	return n >= k && !strcmp(text + n - k, end);
-}
-
 /* Files that never got their name, and spares: both hold nothing. */
 static void recover_tidy(struct log *l)
 {
@@ -381,7 +374,7 @@ static void recover_tidy(struct log *l)
 	for (size_t i = 0; i < count; i++) {
 		char *path = mem_printf("%s/%s", l->wal_dir, names[i]);
 
-		if (ends_with(names[i], ".new") || (ends_with(names[i], ".spare") && !wal_adopt_spare(l->wal, path)))
+		if (text_ends_with(names[i], ".new") || (text_ends_with(names[i], ".spare") && !wal_adopt_spare(l->wal, path)))
 			disk_unlink(path, NULL);
 		mem_free(path);
 	}
