@@ -129,7 +129,7 @@ enum object_read_flags {
 /* hold_ms: nothing expires by age this long after a boot or a step of the clock. more 1: there is more to do at once. */
 #define RETAIN_FIELDS(F, S) F(S, I64, hold_ms)
 #define RETAINED_FIELDS(F, S) F(S, U8, more) F(S, U64, runs) F(S, U64, records) F(S, U64, bytes)
-#define GARBAGE_LIST_FIELDS(F, S) F(S, I64, grace_ms) F(S, U32, max)
+#define GARBAGE_LIST_FIELDS(F, S) F(S, I64, grace_ms) F(S, U32, max) F(S, U32, skip)
 /* more 1: there is more to do at once. */
 #define GARBAGE_NAMES_FIELDS(F, S) F(S, BYTES, names) F(S, U8, more)
 #define NAME_ROW_FIELDS(F, S) F(S, STR, name)
@@ -139,16 +139,18 @@ enum object_read_flags {
 /* One descriptor: `bytes` of rows of listed_row, as sealed memory. more 1: not all had room. */
 #define OBJECT_LISTED_FIELDS(F, S) F(S, U64, count) F(S, U64, bytes) F(S, U8, more)
 #define LISTED_ROW_FIELDS(F, S) F(S, STR, name) F(S, U64, bytes) F(S, I64, modified_ms)
-/* names: rows of name_row. unknown: those segments of which the metadata knows nothing. ahead: the first name that only a newer
- * metadata than this can have given; not empty: nothing may be deleted. */
-#define OBJECTS_UNKNOWN_FIELDS(F, S) F(S, BYTES, names)
-#define OBJECTS_JUDGED_FIELDS(F, S) F(S, BYTES, unknown) F(S, STR, ahead)
+/* names: rows of name_row. given_up: those that were begun here, never committed, and removed before. strange: how many other segments
+ * the metadata knows nothing of. ahead: the first name that only a newer metadata than this can have given; not empty: the metadata is
+ * behind from now on, nothing may be deleted. whole 1, without names: all of the store was asked about, some of it was known, and
+ * nothing was ahead. */
+#define OBJECTS_UNKNOWN_FIELDS(F, S) F(S, BYTES, names) F(S, U8, whole)
+#define OBJECTS_JUDGED_FIELDS(F, S) F(S, BYTES, given_up) F(S, U32, known) F(S, U32, strange) F(S, STR, ahead)
 /* One descriptor: `bytes` of it, the snapshot. name empty: nothing has changed, there is no descriptor. */
 #define SNAPSHOT_TAKEN_FIELDS(F, S) F(S, STR, name) F(S, U64, bytes)
 /* One descriptor. A name that holds these bytes already is success. */
 #define OBJECT_PUT_FIELDS(F, S) F(S, STR, name) F(S, U64, bytes)
-/* failed 1: it could not be stored. */
-#define SNAPSHOT_STORED_FIELDS(F, S) F(S, STR, name) F(S, U8, failed)
+/* failed 1: it could not be stored; taken 1: because that name is taken, so another metadata gives names to this store. */
+#define SNAPSHOT_STORED_FIELDS(F, S) F(S, STR, name) F(S, U8, failed) F(S, U8, taken)
 
 #define MESSAGE_BODIES(B) B(empty, EMPTY_FIELDS) B(configure, CONFIGURE_FIELDS) B(wire, WIRE_FIELDS) B(listen, LISTEN_FIELDS) \
 	B(session_open, SESSION_OPEN_FIELDS) B(session_opened, SESSION_OPENED_FIELDS) B(session_renew, SESSION_RENEW_FIELDS) \

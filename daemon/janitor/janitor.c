@@ -6,10 +6,12 @@
  * rounds there is only a timer.
  *
  * It decides nothing. What could not be listed or removed stays dead in the metadata and is tried in a later
- * round, with pauses that double; a round ends at once when a peer is away.
+ * round; a round ends at once when a peer is away, and the pauses double. A single object that cannot be removed
+ * holds up nothing: the next list begins behind it, and what was left so is tried again after a pause of its own.
  */
 #include <string.h>
 #include "daemon/janitor/janitor.h"
+#include "libsh/base/clock.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/log.h"
 #include "libsh/base/text.h"
@@ -34,6 +36,10 @@ struct janitor {
 	uint64_t expired_runs, expired_records;
 	bool more;
 	int64_t pause_ms; /* after failures; 0: none */
+	uint32_t skip;         /* names at the front of the list that could not be removed */
+	int64_t skip_until_ms; /* boot clock: then they are tried again */
+	int64_t skip_pause_ms;
+	bool ended;            /* by a failure */
 };
 
 /* The program has one role; role.h hands its callbacks no pointer of ours. */
@@ -48,11 +54,26 @@ static int64_t interval_ms(const struct janitor *j)
 	return settings_number(j->self->settings, "janitor.interval");
 }
 
-static void back_off(struct janitor *j)
+static void back_off(const struct janitor *j, int64_t *pause_ms)
 {
-	j->pause_ms = j->pause_ms ? 2 * j->pause_ms : interval_ms(j);
-	if (j->pause_ms > PAUSE_MAX_MS)
-		j->pause_ms = PAUSE_MAX_MS;
+	*pause_ms = *pause_ms ? 2 * *pause_ms : interval_ms(j);
+	if (*pause_ms > PAUSE_MAX_MS)
+		*pause_ms = PAUSE_MAX_MS;
+}
+
+static void skip_begin(struct janitor *j)
+{
+	if (j->skip && clock_boot_ms() >= j->skip_until_ms)
+		j->skip = 0;
+}
+
+/* The first one of those that are left decides when all are tried again. */
+static void skip_one(struct janitor *j)
+{
+	if (j->skip++ > 0)
+		return;
+	back_off(j, &j->skip_pause_ms);
+	j->skip_until_ms = clock_boot_ms() + j->skip_pause_ms;
 }
 
 static void round_end(struct janitor *j)
@@ -66,16 +87,24 @@ static void round_end(struct janitor *j)
 	if (j->removed)
 		log_info("removed %llu dead %s", (unsigned long long)j->removed,
 			text_plural((int64_t)j->removed, "object", "objects"));
-	if (j->failed) {
-		back_off(j);
+	if (!j->skip)
+		j->skip_pause_ms = 0;
+	if (j->ended) {
+		back_off(j, &j->pause_ms);
 		after_ms = j->pause_ms > after_ms ? j->pause_ms : after_ms;
 	} else {
 		j->pause_ms = 0;
-		if ((j->more || j->removed >= NAMES_MAX) && after_ms > SOON_MS)
+		if ((j->more || j->removed + j->failed >= NAMES_MAX) && after_ms > SOON_MS)
 			after_ms = SOON_MS;
 	}
 	arena_release(&j->arena);
 	loop_timer_set(j->self->loop, &j->timer, after_ms, round_begin, j);
+}
+
+static void round_fail(struct janitor *j)
+{
+	j->ended = true;
+	round_end(j);
 }
 
 static void failed(struct janitor *j, const char *doing, const struct err *e)
@@ -93,7 +122,7 @@ static void done(void *ctx, const void *reply, struct chan_message *message, con
 	j->call = NULL;
 	if (e) {
 		failed(j, "telling the metadata what was removed", e);
-		round_end(j);
+		round_fail(j);
 		return;
 	}
 	j->removed++;
@@ -114,10 +143,12 @@ static void removed(void *ctx, const void *reply, struct chan_message *message, 
 		return;
 	}
 	failed(j, "removing an object", e);
-	if (err_can_retry(e->code)) /* the store is away or busy: so it would be for the others */
-		round_end(j);
-	else
-		next_name(j);
+	if (err_can_retry(e->code)) { /* the store is away or busy: so it would be for the others */
+		round_fail(j);
+		return;
+	}
+	skip_one(j);
+	next_name(j);
 }
 
 static void next_name(struct janitor *j)
@@ -130,6 +161,7 @@ static void next_name(struct janitor *j)
 	if (more < 0)
 		failed(j, "reading the list of dead objects", &e);
 	if (more <= 0) {
+		j->ended = j->ended || more < 0;
 		round_end(j);
 		return;
 	}
@@ -147,7 +179,7 @@ static void listed(void *ctx, const void *reply, struct chan_message *message, c
 	j->call = NULL;
 	if (e) {
 		failed(j, "asking for dead objects", e);
-		round_end(j);
+		round_fail(j);
 		return;
 	}
 	j->names = (struct bytes){
@@ -158,9 +190,14 @@ static void listed(void *ctx, const void *reply, struct chan_message *message, c
 
 static void list_dead(struct janitor *j)
 {
-	struct msg_garbage_list body = {
-		.grace_ms = settings_number(j->self->settings, "object.grace"), .max = NAMES_MAX};
+	struct msg_garbage_list body = {.grace_ms = settings_number(j->self->settings, "object.grace"),
+		.max = NAMES_MAX,
+		.skip = j->skip};
 
+	if (!orphans_looked()) {
+		round_end(j);
+		return;
+	}
 	j->call = peer_call(
 		j->self, ROLE_META, 0, MSG_GARBAGE_LIST, &body, NULL, 0, CALL_TIMEOUT_MS, listed, j);
 }
@@ -174,7 +211,7 @@ static void retained(void *ctx, const void *reply, struct chan_message *message,
 	j->call = NULL;
 	if (e) {
 		failed(j, "expiring what topics do not keep", e);
-		round_end(j);
+		round_fail(j);
 		return;
 	}
 	j->expired_runs += step->runs;
@@ -200,7 +237,8 @@ static void round_begin(void *ctx)
 
 	j->removed = j->failed = j->expired_runs = j->expired_records = 0;
 	j->retain_steps = 0;
-	j->more = false;
+	j->ended = j->more = false;
+	skip_begin(j);
 	j->position = 0;
 	retain(j);
 }
@@ -235,8 +273,7 @@ static void janitor_start(struct role_self *self)
 {
 	janitor.self = self;
 	loop_timer_set(self->loop, &janitor.timer, interval_ms(&janitor), round_begin, &janitor);
-	orphans_start(self);
-	snapshots_start(self);
+	orphans_start(self); /* when it has looked, snapshots begin */
 	role_ready(self);
 }
 

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Orphans: segments in the object store of which the metadata has no row at all. Such a thing is left when a store process
- * that was thought dead puts an object after its row was given up and removed.
+ * Looking at what lies in the object store.
  *
- * A pass lists everything and asks meta, in batches, which names it does not know. An orphan goes when it is older than the
- * grace period by its own time, and when a pass before, at least as long ago by the boot clock, did not know it either; what
- * was seen is kept in memory, so a restart begins anew. Removing begins after all of the pass, and not at all if anything could
- * not be listed or asked, or if there is a name that only a newer metadata than ours can have given: ours is an older copy then, and
- * what it does not know may be all that is left of somebody's records.
+ * First, before anything is removed and before a snapshot is taken: at the names of snapshots. One that only a newer metadata
+ * than ours can have given says that ours is an older copy, or not the one of this store. The metadata then notes that, and
+ * refuses to name anything that may be deleted.
+ *
+ * Then, now and then, a pass over all: orphans. Such a thing is left when a store process that was thought dead puts a segment
+ * after its row was given up and removed. One goes when the metadata remembers having given it up, when it is older than the
+ * grace period by its own time, and when it was met by a pass at least so long ago by the boot clock (kept in memory: a restart
+ * begins anew). Removing begins after all of the pass, and not at all if anything could not be listed or asked. Segments of which
+ * the metadata knows nothing are somebody's, or all that is left of something: they are counted, and left alone.
  */
 #include <string.h>
 #include "daemon/janitor/janitor.h"
@@ -16,7 +19,7 @@
 #include "libsh/base/text.h"
 
 enum {
-	SEEN_MAX = 100000,   /* unknown names remembered; more wait for a later pass */
+	SEEN_MAX = 100000,   /* names remembered; more wait for a later pass */
 	REMOVALS_MAX = 10000, /* of one pass */
 	PREFIXES = 17,       /* snapshots, then segments by the first digit of their shard */
 };
@@ -39,10 +42,13 @@ static struct orphans_errand {
 	size_t at;
 	struct bytes names; /* asked about, from page */
 	const char **removals;
-	size_t removal_count, removed;
+	size_t removal_count, removed, refused;
+	uint64_t known, strange, told; /* in this pass; in the last warning */
+	bool looked, failing, whole;
 } errand;
 
 static void list_next(void);
+static void looked(void);
 static void ask_next(void);
 static void remove_next(void);
 static void pass_begin(void *ctx);
@@ -61,13 +67,14 @@ static void pass_end(void)
 		map_del(&errand.seen, key, length);
 		mem_free(s);
 	}
-	if (errand.removed)
-		log_info("removed %zu %s that the metadata does not know", errand.removed,
-			text_plural((int64_t)errand.removed, "segment", "segments"));
+	if (errand.removed > errand.refused)
+		log_info("removed %zu %s that had been given up", errand.removed - errand.refused,
+			text_plural((int64_t)(errand.removed - errand.refused), "segment", "segments"));
 	arena_release(&errand.page);
 	arena_release(&errand.arena);
-	loop_timer_set(errand.self->loop, &errand.timer, settings_number(errand.self->settings, "janitor.orphan_interval"),
-		pass_begin, NULL);
+	loop_timer_set(errand.self->loop, &errand.timer,
+		settings_number(errand.self->settings, errand.looked ? "janitor.orphan_interval" : "janitor.interval"), pass_begin,
+		NULL);
 }
 
 static void pass_fail(const char *doing, const struct err *e)
@@ -75,15 +82,25 @@ static void pass_fail(const char *doing, const struct err *e)
 	void *value;
 	size_t it = 0;
 
-	log_warn("looking for segments that the metadata does not know: %s: %s; nothing more is removed", doing, e->text);
+	if (errand.looked || !errand.failing)
+		log_warn("looking at what is in the object store: %s: %s; %s", doing, e->text,
+			errand.looked ? "nothing more is removed" : "nothing is removed before that is done");
+	errand.failing = true;
 	while (map_next(&errand.seen, &it, NULL, NULL, &value)) /* not all were met: nothing is forgotten */
 		((struct seen *)value)->pass = errand.pass;
+	if (!errand.looked)
+		snapshots_unreachable(errand.self);
 	pass_end();
 }
 
-/* ---- what meta does not know ---- */
+bool orphans_looked(void)
+{
+	return errand.looked;
+}
 
-static void note_unknown(const char *name)
+/* ---- how they stand ---- */
+
+static void note_given_up(const char *name)
 {
 	struct seen *s = map_gets(&errand.seen, name);
 	int64_t now_ms = clock_boot_ms();
@@ -116,12 +133,21 @@ static void judged(void *ctx, const void *reply, struct chan_message *message, c
 			"one of this store: see streamhouse-recovery(7)", m->ahead);
 		e = &bad;
 	}
-	while (!e && (more = pack_row_next(m->unknown, &at, msg_name_row_fields, &row, &errand.page, &bad)) == 1)
-		note_unknown(row.name);
+	while (!e && (more = pack_row_next(m->given_up, &at, msg_name_row_fields, &row, &errand.page, &bad)) == 1)
+		note_given_up(row.name);
 	if (more < 0)
 		e = &bad;
-	if (e)
+	if (e) {
+		/* What is ahead was looked at: the metadata knows, and says no to what it must. */
+		if (errand.prefix == 1 && !errand.looked && e->code == ERR_CONFLICT)
+			looked();
 		pass_fail("asking the metadata", e);
+		return;
+	}
+	errand.known += m->known;
+	errand.strange += m->strange;
+	if (errand.whole)
+		remove_next();
 	else
 		ask_next();
 }
@@ -130,7 +156,7 @@ static void judged(void *ctx, const void *reply, struct chan_message *message, c
 static void ask_next(void)
 {
 	struct buf names = BUF_INIT(CHAN_MAX_BYTES / 4);
-	struct msg_objects_unknown body;
+	struct msg_objects_unknown body = {.whole = false};
 	struct msg_listed_row row;
 	struct err bad = ERR_INIT;
 	int64_t until_ms = clock_real_ms() - errand.grace_ms;
@@ -161,10 +187,15 @@ static void ask_next(void)
 
 static void listed(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
 {
+	const struct msg_object_listed *m = reply;
 	struct err bad = ERR_INIT;
 
 	(void)ctx;
 	errand.call = NULL;
+	if (!e && m->more) {
+		err_set(&bad, ERR_TOO_LARGE, "there are more than %llu objects at once", (unsigned long long)m->count);
+		e = &bad;
+	}
 	if (!e && janitor_read_listed(reply, message, &errand.page, &errand.rows, &bad) < 0)
 		e = &bad;
 	if (e) {
@@ -175,14 +206,41 @@ static void listed(void *ctx, const void *reply, struct chan_message *message, c
 	ask_next();
 }
 
+/* All prefixes were listed, and nothing is ahead. */
+static void tell_whole(void)
+{
+	/* A store without anything that we know may be a disk that is not mounted: that says nothing. */
+	struct msg_objects_unknown body = {.whole = errand.known > 0};
+
+	errand.whole = true;
+	if (errand.strange && errand.strange != errand.told)
+		log_warn("%llu %s in the object store of which the metadata knows nothing: left alone; streamctl check lists what it "
+			"does not refer to", (unsigned long long)errand.strange,
+			text_plural((int64_t)errand.strange, "segment is", "segments are"));
+	errand.told = errand.strange;
+	errand.call = peer_call(
+		errand.self, ROLE_META, 0, MSG_OBJECTS_UNKNOWN, &body, NULL, 0, CALL_TIMEOUT_MS, judged, NULL);
+}
+
+static void looked(void)
+{
+	errand.looked = true;
+	snapshots_start(errand.self);
+}
+
 static void list_next(void)
 {
 	struct msg_object_list body;
 	char prefix[32] = "meta/";
 
 	arena_release(&errand.page);
+	if (errand.prefix == 1 && !errand.looked) {
+		looked();
+		pass_end();
+		return;
+	}
 	if (errand.prefix == PREFIXES) {
-		remove_next();
+		tell_whole();
 		return;
 	}
 	if (errand.prefix > 0)
@@ -197,19 +255,25 @@ static void list_next(void)
 
 static void removed(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
 {
+	const char *name = errand.removals[errand.removed];
 	struct seen *s;
 
 	(void)ctx;
 	(void)reply;
 	(void)message;
 	errand.call = NULL;
-	if (e) {
+	if (e && err_can_retry(e->code)) { /* the store is away or busy */
 		pass_fail("removing", e);
 		return;
 	}
-	s = map_del(&errand.seen, errand.removals[errand.removed], strlen(errand.removals[errand.removed]));
-	mem_free(s);
 	errand.removed++;
+	if (e) {
+		if (errand.refused++ == 0)
+			log_warn("removing %.200s: %s; trying again later", name, e->text);
+	} else {
+		s = map_del(&errand.seen, name, strlen(name));
+		mem_free(s);
+	}
 	remove_next();
 }
 
@@ -229,10 +293,14 @@ static void remove_next(void)
 static void pass_begin(void *ctx)
 {
 	(void)ctx;
+	if (errand.call)
+		return;
 	errand.pass++;
 	errand.prefix = 0;
+	errand.whole = false;
+	errand.known = errand.strange = 0;
 	errand.grace_ms = settings_number(errand.self->settings, "object.grace");
-	errand.removal_count = errand.removed = 0;
+	errand.removal_count = errand.removed = errand.refused = 0;
 	errand.removals = arena_alloc(&errand.arena, REMOVALS_MAX * sizeof(*errand.removals));
 	list_next();
 }
@@ -240,8 +308,7 @@ static void pass_begin(void *ctx)
 void orphans_start(struct role_self *self)
 {
 	errand.self = self;
-	loop_timer_set(
-		self->loop, &errand.timer, settings_number(self->settings, "janitor.orphan_interval"), pass_begin, NULL);
+	pass_begin(NULL);
 }
 
 void orphans_drain(void)

@@ -131,7 +131,8 @@ static void told(void *ctx, const void *reply, struct chan_message *message, con
 
 static void put(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
 {
-	struct msg_snapshot_stored body = {.name = errand.name, .failed = e != NULL};
+	struct msg_snapshot_stored body = {
+		.name = errand.name, .failed = e != NULL, .taken = e && e->code == ERR_EXISTS};
 
 	(void)ctx;
 	(void)reply;
@@ -162,6 +163,18 @@ static void taken(void *ctx, const void *reply, struct chan_message *message, co
 	errand.call = peer_call(errand.self, ROLE_STORE, 0, MSG_OBJECT_PUT, &body, message->fds, 1, CALL_TIMEOUT_MS, put, NULL);
 }
 
+static void unreachable_told(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
+{
+	(void)ctx;
+	(void)reply;
+	(void)message;
+	(void)e;
+	errand.call = NULL;
+	errand.busy = false;
+	if (orphans_looked())
+		take(NULL);
+}
+
 static void take(void *ctx)
 {
 	(void)ctx;
@@ -174,8 +187,23 @@ static void take(void *ctx)
 		errand.self, ROLE_META, 0, MSG_SNAPSHOT_TAKE, &(struct msg_empty){0}, NULL, 0, CALL_TIMEOUT_MS, taken, NULL);
 }
 
+/* It is told like one that could not be stored. */
+void snapshots_unreachable(struct role_self *self)
+{
+	struct msg_snapshot_stored body = {.name = "", .failed = true};
+
+	if (errand.busy || errand.draining)
+		return;
+	errand.busy = true;
+	errand.failing = true;
+	errand.self = self;
+	errand.call = peer_call(self, ROLE_META, 0, MSG_SNAPSHOT_STORED, &body, NULL, 0, CALL_TIMEOUT_MS, unreachable_told, NULL);
+}
+
 void snapshots_wanted(void)
 {
+	if (!orphans_looked())
+		return;
 	errand.again = errand.busy;
 	take(NULL);
 }
@@ -189,7 +217,8 @@ void snapshots_start(struct role_self *self)
 void snapshots_drain(void)
 {
 	errand.draining = true;
-	loop_timer_cancel(errand.self->loop, &errand.timer);
+	if (errand.self)
+		loop_timer_cancel(errand.self->loop, &errand.timer);
 	if (errand.call)
 		peer_cancel(errand.call);
 	arena_release(&errand.arena);

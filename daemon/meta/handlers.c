@@ -276,23 +276,31 @@ static void read_boot_id(char id[BOOT_ID_BYTES])
 	buf_release(&text);
 }
 
+static struct meta_clock clocks(char boot_id[BOOT_ID_BYTES], int64_t hold_ms)
+{
+	read_boot_id(boot_id);
+	return (struct meta_clock){
+		.boot_id = boot_id, .boot_ms = clock_boot_ms(), .real_ms = clock_real_ms(), .hold_ms = hold_ms};
+}
+
+static void log_jump(const struct meta_clock *c)
+{
+	if (c->jumped_ms)
+		log_warn("the clock was set by %lld s: nothing expires by age for %lld s",
+			(long long)c->jumped_ms / 1000, (long long)c->hold_ms / 1000);
+}
+
 static int handle_retain(struct meta_role *r, const void *body, void *reply, struct err *e)
 {
 	const struct msg_retain *m = body;
 	struct msg_retained *out = reply;
 	char boot_id[BOOT_ID_BYTES];
-	struct meta_retain step = {.boot_id = boot_id, .hold_ms = m->hold_ms};
-	int more;
+	struct meta_retain step = {.clock = clocks(boot_id, m->hold_ms)};
+	int more = r->meta->driver->retain(r->meta, &step, e);
 
-	read_boot_id(boot_id);
-	step.boot_ms = clock_boot_ms();
-	step.real_ms = clock_real_ms();
-	more = r->meta->driver->retain(r->meta, &step, e);
 	if (more < 0)
 		return -1;
-	if (step.jumped_ms)
-		log_warn("the clock was set by %lld s: nothing expires by age for %lld s",
-			(long long)step.jumped_ms / 1000, (long long)m->hold_ms / 1000);
+	log_jump(&step.clock);
 	*out = (struct msg_retained){
 		.more = more, .runs = step.runs, .records = step.records, .bytes = step.bytes};
 	return 0;
@@ -303,14 +311,16 @@ static int handle_garbage_list(struct meta_role *r, const void *body, void *repl
 	const struct msg_garbage_list *m = body;
 	struct msg_garbage_names *out = reply;
 	struct buf rows = BUF_INIT(CHAN_MAX_BYTES / 4);
-	const char **names;
-	size_t count;
-	int more = r->meta->driver->garbage(r->meta, m->grace_ms, m->max, &r->turn.arena, &names, &count, e);
+	char boot_id[BOOT_ID_BYTES];
+	struct meta_garbage step = {
+		.clock = clocks(boot_id, m->grace_ms), .grace_ms = m->grace_ms, .max = m->max, .skip = m->skip};
+	int more = r->meta->driver->garbage(r->meta, &step, &r->turn.arena, e);
 
 	if (more < 0)
 		return -1;
-	for (size_t i = 0; i < count; i++) {
-		struct msg_name_row row = {.name = names[i]};
+	log_jump(&step.clock);
+	for (size_t i = 0; i < step.count; i++) {
+		struct msg_name_row row = {.name = step.names[i]};
 
 		pack_row_write(&rows, msg_name_row_fields, &row);
 	}
@@ -344,9 +354,9 @@ const struct handler *handlers_find(int type)
 		[MSG_RUN_FIND] = {handle_run_find, sizeof(struct msg_run_found), false, false},
 		[MSG_RETAIN] = {handle_retain, sizeof(struct msg_retained), true, false},
 		[MSG_GARBAGE_LIST] = {handle_garbage_list, sizeof(struct msg_garbage_names), true, false},
-		[MSG_OBJECTS_UNKNOWN] = {snapshot_handle_unknown, sizeof(struct msg_objects_judged), false, false},
+		[MSG_OBJECTS_UNKNOWN] = {snapshot_handle_unknown, sizeof(struct msg_objects_judged), true, false},
 		[MSG_SNAPSHOT_TAKE] = {snapshot_handle_take, sizeof(struct msg_snapshot_taken), true, false},
-		[MSG_SNAPSHOT_STORED] = {snapshot_handle_stored, sizeof(struct msg_empty), false, false},
+		[MSG_SNAPSHOT_STORED] = {snapshot_handle_stored, sizeof(struct msg_empty), true, false},
 		[MSG_GARBAGE_DONE] = {handle_garbage_done, sizeof(struct msg_empty), true, false},
 	};
 

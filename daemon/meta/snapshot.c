@@ -117,8 +117,14 @@ int snapshot_handle_take(struct meta_role *r, const void *body, void *reply, str
 	int result = r->meta->driver->snapshot(r->meta, s->have_stored ? &s->stored : NULL, &a, &taken, e);
 
 	(void)body;
-	if (result == 0) /* what is stored knows all */
+	if (result < 0) {
+		s->failing = true;
+		release(r, UINT64_MAX);
+	}
+	if (result == 0) { /* what is stored knows all */
+		s->failing = false;
 		release(r, s->takes + 1);
+	}
 	if (result > 0)
 		result = snapshot_write(&bytes, &taken, e);
 	if (result == 0 && bytes.len) {
@@ -144,11 +150,11 @@ int snapshot_handle_stored(struct meta_role *r, const void *body, void *reply, s
 	char name[SNAPSHOT_NAME_BYTES];
 
 	(void)reply;
-	(void)e;
 	s->failing = m->failed;
 	if (m->failed) {
 		release(r, UINT64_MAX);
-		return 0;
+		/* Our names are given once, so somebody else has our incarnation: a copy of this metadata. */
+		return m->taken ? r->meta->driver->set_behind(r->meta, m->name, e) : 0;
 	}
 	if (s->taken_takes && !strcmp(m->name, snapshot_name(s->taken.incarnation, s->taken.number, name))) {
 		s->stored = s->taken;
@@ -169,31 +175,58 @@ static bool is_ahead(const char *name, uint64_t incarnation, uint64_t number)
 	       (its_incarnation > incarnation || (its_incarnation == incarnation && its_number > number));
 }
 
+static int judge(struct meta_role *r, const struct msg_name_row *row, struct msg_objects_judged *out, struct buf *given_up,
+	struct err *e)
+{
+	enum meta_standing standing;
+	uint64_t incarnation;
+
+	if (!meta_object_name_parse(row->name, &incarnation))
+		return 0;
+	if (r->meta->driver->standing(r->meta, row->name, &standing, e) < 0)
+		return -1;
+	out->known += standing == META_OBJECT_KNOWN;
+	out->strange += standing == META_OBJECT_STRANGE;
+	if (standing == META_OBJECT_GIVEN_UP && pack_row_write(given_up, msg_name_row_fields, row) < 0)
+		return err_set(e, ERR_TOO_LARGE, "more names than a message holds");
+	return 0;
+}
+
+/* From now on, or no more: what was ahead is gone from the store. */
+static int note_behind(struct meta_role *r, const char *was, const char *is, bool whole, struct err *e)
+{
+	if (!is && was && whole) {
+		log_warn("%.200s, from after this metadata, is no longer in the object store: deleting goes on", was);
+		return r->meta->driver->set_behind(r->meta, NULL, e);
+	}
+	return is && !was ? r->meta->driver->set_behind(r->meta, is, e) : 0;
+}
+
 int snapshot_handle_unknown(struct meta_role *r, const void *body, void *reply, struct err *e)
 {
 	const struct msg_objects_unknown *m = body;
 	struct msg_objects_judged *out = reply;
 	struct buf rows = BUF_INIT(CHAN_MAX_BYTES / 4);
-	uint64_t incarnation, number, its_incarnation;
+	uint64_t incarnation, number;
 	struct msg_name_row row;
-	bool known;
+	const char *was;
 	size_t at = 0;
-	int more = r->meta->driver->position(r->meta, &incarnation, &number, e);
+	int more = 0;
 
-	while (more == 0 && (more = pack_row_next(m->names, &at, msg_name_row_fields, &row, &r->turn.arena, e)) == 1) {
-		more = 0;
-		if (!out->ahead && is_ahead(row.name, incarnation, number))
+	if (r->meta->driver->position(r->meta, &incarnation, &number, e) < 0 ||
+		r->meta->driver->behind(r->meta, &r->turn.arena, &was, e) < 0)
+		return -1;
+	while ((more = pack_row_next(m->names, &at, msg_name_row_fields, &row, &r->turn.arena, e)) == 1) {
+		if (!out->ahead && (is_ahead(row.name, incarnation, number) || (was && !strcmp(was, row.name))))
 			out->ahead = row.name;
-		if (!meta_object_name_parse(row.name, &its_incarnation))
-			continue;
-		if (r->meta->driver->object_known(r->meta, row.name, &known, e) < 0)
+		if (judge(r, &row, out, &rows, e) < 0) {
 			more = -1;
-		else if (!known)
-			pack_row_write(&rows, msg_name_row_fields, &row);
-		if (more == 0 && at == m->names.len)
 			break;
+		}
 	}
-	out->unknown = (struct bytes){arena_dup(&r->turn.arena, rows.data, rows.len), rows.len};
+	if (more == 0)
+		more = note_behind(r, was, out->ahead, m->whole, e);
+	out->given_up = (struct bytes){arena_dup(&r->turn.arena, rows.data, rows.len), rows.len};
 	buf_release(&rows);
 	return more < 0 ? -1 : 0;
 }

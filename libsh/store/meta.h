@@ -50,17 +50,28 @@ struct meta_object { /* a row of the object table */
 	uint32_t crc;
 	uint64_t sequence;           /* of its commit */
 };
-/* A step of retention: the clocks to judge by, and what was done. */
-struct meta_retain {
+/* The clocks that ages are judged by. The real clock may be set: for a while after that, or a boot, no age is believed. */
+struct meta_clock {
 	/* in */
 	const char *boot_id;         /* of this boot of the machine: only then boot clocks can be compared */
 	int64_t boot_ms, real_ms;
-	int64_t hold_ms;             /* nothing expires by age this long after a boot or a step of the real clock */
+	int64_t hold_ms;             /* so long */
 	/* out */
-	bool held;                   /* by age nothing expired now */
+	bool held;                   /* nothing went by its age */
 	int64_t jumped_ms;           /* the real clock was set by this much since the last step; 0: it was not */
+};
+struct meta_retain { /* a step of retention */
+	struct meta_clock clock;
 	uint64_t partitions, runs, records, bytes; /* that went */
 };
+struct meta_garbage { /* a step of garbage */
+	struct meta_clock clock;
+	int64_t grace_ms;            /* what has been dead for so long is listed */
+	size_t max, skip;            /* at most so many names, without the first ones: they could not be removed */
+	const char **names;          /* out */
+	size_t count;
+};
+enum meta_standing { META_OBJECT_KNOWN, META_OBJECT_GIVEN_UP, META_OBJECT_STRANGE };
 struct meta_counts { uint64_t topics, partitions, live_objects, live_bytes, pending_objects, dead_objects, records, commit_sequence; };
 
 struct meta; /* a driver's handle */
@@ -99,9 +110,14 @@ struct meta_driver {
 	 * keeps is dead. A bounded step: 1 says that there is more to do at once. A change like the others. */
 	int (*retain)(struct meta *m, struct meta_retain *r, struct err *e);
 	/* Garbage. Moves pending rows whose session is over, and live rows of which every run is of a deleted topic, to dead; lists dead ones older
-	 * than grace_ms by our own clock. A bounded step: 1 says that there is more to do at once. A change like the others. */
-	int (*garbage)(struct meta *m, int64_t grace_ms, size_t max, struct arena *a, const char ***names, size_t *count, struct err *e);
+	 * than the grace period, oldest first. A bounded step: 1 says that there is more to do at once. A change like the others.
+	 * ERR_CONFLICT while the metadata is behind. */
+	int (*garbage)(struct meta *m, struct meta_garbage *g, struct arena *a, struct err *e);
 	int (*garbage_done)(struct meta *m, const char *name, struct err *e);
+	/* The metadata went back in time (it is an older copy, perhaps): the object of that name in the store is from after it. Nothing is
+	 * removed and no snapshot is taken from then on, until NULL says that no such name is left. A change like the others. */
+	int (*set_behind)(struct meta *m, const char *name, struct err *e);
+	int (*behind)(struct meta *m, struct arena *a, const char **name, struct err *e); /* NULL: it is not */
 	/* Every live object, in order of commit. */
 	int (*each_object)(struct meta *m, int (*each)(void *ctx, const struct meta_object *o, const struct segment_run *runs, size_t count),
 		void *ctx, struct err *e);
@@ -110,8 +126,9 @@ struct meta_driver {
 	 * since that one (NULL: there is none); 1: *s is filled in, memory from a. */
 	int (*snapshot)(struct meta *m, const struct snapshot *since, struct arena *a, struct snapshot *s, struct err *e);
 	int (*position)(struct meta *m, uint64_t *incarnation, uint64_t *number, struct err *e); /* number: of the newest snapshot */
-	/* Whether a row has this object's name, whatever its state, or it is one that must be kept. */
-	int (*object_known)(struct meta *m, const char *name, bool *known, struct err *e);
+	/* KNOWN: a row has this object's name, whatever its state, or it is one that must be kept. GIVEN_UP: it was begun here and never
+	 * committed, and its row is gone; remembered for 30 days. STRANGE: we know nothing of it, so it may be anything. */
+	int (*standing)(struct meta *m, const char *name, enum meta_standing *standing, struct err *e);
 
 	int (*producer_ids)(struct meta *m, uint32_t count, int64_t *first, struct err *e);
 	int (*counts)(struct meta *m, struct meta_counts *c, struct err *e);

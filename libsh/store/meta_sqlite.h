@@ -98,6 +98,14 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 		" WHERE name = ?1") \
 	S(OBJECT_KNOWN, "SELECT 1 FROM object WHERE name = ?1 UNION ALL SELECT 1 FROM kept WHERE" \
 		" name = ?1") \
+	S(GIVEN_UP_KNOWN, "SELECT 1 FROM given_up WHERE name = ?1") \
+	S(GIVEN_UP_ADD, "INSERT OR REPLACE INTO given_up (name, removed_ms) SELECT name, ?2 FROM object WHERE" \
+		" name = ?1 AND state = 2 AND sequence = 0") \
+	S(GIVEN_UP_FORGET, "DELETE FROM given_up WHERE name IN (SELECT name FROM given_up WHERE" \
+		" removed_ms <= ?1 ORDER BY removed_ms LIMIT ?2)") \
+	S(GIVEN_UP_IN_FUTURE, "UPDATE given_up SET removed_ms = ?1 WHERE removed_ms > ?1") \
+	S(BEHIND_READ, "SELECT behind FROM state WHERE behind IS NOT NULL") \
+	S(BEHIND_WRITE, "UPDATE state SET behind = ?1") \
 	S(OBJECT_BY_NUMBER, "SELECT name, bytes, crc, sequence, state FROM object WHERE number = ?1") \
 	S(OBJECT_COMMIT, "UPDATE object SET state = ?2, bytes = ?3, crc = ?4, sequence = ?5," \
 		" changed_ms = ?6, runs = ?7 WHERE number = ?1 AND state = 0") \
@@ -112,8 +120,10 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 	S(PENDING_GIVE_UP, "UPDATE object SET state = 2, changed_ms = ?3 WHERE state = 0 AND slot =" \
 		" ?1 AND (session <= ?2 OR changed_ms <= ?4)") \
 	S(DEAD_COUNT, "SELECT count(*) FROM object WHERE state = 2") \
+	S(PENDING_IN_FUTURE, "UPDATE object SET changed_ms = ?1 WHERE state = 0 AND changed_ms > ?1") \
+	S(DEAD_IN_FUTURE, "UPDATE object SET changed_ms = ?1 WHERE state = 2 AND changed_ms > ?1") \
 	S(DEAD_LIST, "SELECT name FROM object WHERE state = 2 AND changed_ms <= ?1 ORDER BY" \
-		" changed_ms LIMIT ?2") \
+		" changed_ms, number LIMIT ?2 OFFSET ?3") \
 	S(OBJECT_REMOVE, "DELETE FROM object WHERE name = ?1 AND state = 2") \
 	S(PAGE_INSERT, "INSERT INTO page (fold, topic, partition, end_offset, max_timestamp, runs)" \
 		" VALUES (?1, ?2, ?3, ?4, ?5, ?6)") \
@@ -319,16 +329,19 @@ int meta_sqlite_page_each_object(struct meta *base,
 
 /* ---- meta_sqlite_retain.c ---- */
 int meta_sqlite_retain_step(struct meta *base, struct meta_retain *r, struct err *e);
+int meta_sqlite_retain_clock(struct meta_sqlite *m, struct meta_clock *c, struct err *e); /* fills in held and jumped_ms */
 
 /* ---- meta_sqlite_snapshot.c ---- */
 int meta_sqlite_snapshot_take(
 	struct meta *base, const struct snapshot *since, struct arena *a, struct snapshot *s, struct err *e);
 int meta_sqlite_snapshot_position(struct meta *base, uint64_t *incarnation, uint64_t *number, struct err *e);
-int meta_sqlite_snapshot_object_known(struct meta *base, const char *name, bool *known, struct err *e);
+int meta_sqlite_snapshot_standing(struct meta *base, const char *name, enum meta_standing *standing, struct err *e);
+int meta_sqlite_snapshot_set_behind(struct meta *base, const char *name, struct err *e);
+int meta_sqlite_snapshot_behind(struct meta *base, struct arena *a, const char **name, struct err *e);
+int meta_sqlite_snapshot_check(struct meta_sqlite *m, struct err *e); /* ERR_CONFLICT when it is behind */
 
 /* ---- meta_sqlite_garbage.c ---- */
-int meta_sqlite_garbage_sweep(struct meta *base, int64_t grace_ms, size_t max, struct arena *a,
-	const char ***names, size_t *count, struct err *e);
+int meta_sqlite_garbage_sweep(struct meta *base, struct meta_garbage *g, struct arena *a, struct err *e);
 int meta_sqlite_garbage_done(struct meta *base, const char *name, struct err *e);
 /* A live object of which nothing is wanted any more. */
 /* `runs` fewer runs of a folded object are wanted; the last one takes it along. */

@@ -2,6 +2,10 @@
 /*
  * From live and pending to dead to gone, in bounded steps. Dead comes first, in a transaction of its own; the
  * object is deleted a grace period later, and its row last. Nothing goes because it could not be read.
+ *
+ * Names of segments that were begun and never committed are remembered (table given_up) after their row went:
+ * a store process that was thought dead may put such an object late. Only those are orphans that may be removed;
+ * of an object that is merely unknown here nobody can say whose it is.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +22,11 @@ int meta_sqlite_garbage_dies(struct meta_sqlite *m, int64_t number, uint64_t byt
 	return 0;
 }
 
-enum { ABANDONED_MS = 15 * 60 * 1000 }; /* many times what a build may take */
+enum {
+	ABANDONED_MS = 15 * 60 * 1000, /* many times what a build may take */
+	FORGET_MAX = 1000, /* names given up, in one step */
+};
+#define GIVEN_UP_MS (INT64_C(30) * 24 * 3600 * 1000) /* what was given up is remembered so long */
 
 /*
  * Pending rows of sessions that are over for longer than the grace period. The store may still be writing the
@@ -34,7 +42,6 @@ static int give_up_pending(struct meta_sqlite *m, int64_t now_ms, int64_t grace_
 		struct known_slot *s = &m->known.slots[i];
 		int64_t over = -1;
 
-		s->given_up = 0;
 		if (s->pending == 0)
 			continue;
 		if (!s->open && now_ms - s->ended_ms >= grace_ms)
@@ -200,34 +207,59 @@ static int sweep_topic(struct meta_sqlite *m, struct err *e)
 
 /* ---- the list ---- */
 
-static int list_dead(struct meta_sqlite *m, int64_t until_ms, size_t max, struct arena *a,
-	const char ***names, size_t *count, struct err *e)
+static int list_dead(struct meta_sqlite *m, struct meta_garbage *g, struct arena *a, struct err *e)
 {
-	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_DEAD_LIST, e, "ii", until_ms, (int64_t)max);
+	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_DEAD_LIST, e, "iii", g->clock.real_ms - g->grace_ms, (int64_t)g->max,
+		(int64_t)g->skip);
 	int more = -1;
 
-	*names = arena_alloc(a, (max + 1) * sizeof(**names));
-	*count = 0;
+	g->names = arena_alloc(a, (g->max + 1) * sizeof(*g->names));
+	g->count = 0;
 	while (s && (more = meta_sqlite_step(m, s, e)) == 1)
-		(*names)[(*count)++] = arena_strdup(a, (const char *)sqlite3_column_text(s, 0));
+		g->names[g->count++] = arena_strdup(a, (const char *)sqlite3_column_text(s, 0));
 	return more;
 }
 
-int meta_sqlite_garbage_sweep(struct meta *base, int64_t grace_ms, size_t max, struct arena *a,
-	const char ***names, size_t *count, struct err *e)
+/* The clock was set back: what waits would wait for all that time again. It waits from now on. */
+static int bring_to_now(struct meta_sqlite *m, int64_t now_ms, struct err *e)
+{
+	if (meta_sqlite_run(m, SQL_PENDING_IN_FUTURE, e, "i", now_ms) < 0 ||
+		meta_sqlite_run(m, SQL_DEAD_IN_FUTURE, e, "i", now_ms) < 0)
+		return -1;
+	return meta_sqlite_run(m, SQL_GIVEN_UP_IN_FUTURE, e, "i", now_ms);
+}
+
+/* What goes by its age, unless the clock was set: it would make everything old at once. */
+static int go_by_age(struct meta_sqlite *m, struct meta_garbage *g, struct arena *a, struct err *e)
+{
+	int64_t now_ms = g->clock.real_ms;
+
+	if (meta_sqlite_retain_clock(m, &g->clock, e) < 0 || bring_to_now(m, now_ms, e) < 0)
+		return -1;
+	if (g->clock.held)
+		return 0;
+	if (give_up_pending(m, now_ms, g->grace_ms, e) < 0 ||
+		meta_sqlite_run(m, SQL_GIVEN_UP_FORGET, e, "ii", now_ms - GIVEN_UP_MS, (int64_t)FORGET_MAX) < 0)
+		return -1;
+	return list_dead(m, g, a, e);
+}
+
+int meta_sqlite_garbage_sweep(struct meta *base, struct meta_garbage *g, struct arena *a, struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
-	int64_t now_ms = clock_real_ms();
 	int more = -1;
 
-	if (grace_ms < 0 || max < 1 || max > 10000)
+	g->names = NULL;
+	g->count = 0;
+	if (g->grace_ms < 0 || g->max < 1 || g->max > 10000)
 		return err_set(e, ERR_INVALID_ARGUMENT,
-			"garbage older than %lld ms, %zu at once, cannot be listed", (long long)grace_ms,
-			max);
+			"garbage older than %lld ms, %zu at once, cannot be listed", (long long)g->grace_ms, g->max);
 	if (meta_sqlite_change_begin(m, e) < 0)
 		return -1;
-	if (give_up_pending(m, now_ms, grace_ms, e) == 0 && (more = sweep_topic(m, e)) >= 0 &&
-		(list_dead(m, now_ms - grace_ms, max, a, names, count, e) < 0 || meta_sqlite_garbage_bury_young(m, e) < 0))
+	for (size_t i = 0; i < m->known.slot_count; i++)
+		m->known.slots[i].given_up = 0;
+	if (meta_sqlite_snapshot_check(m, e) == 0 && go_by_age(m, g, a, e) == 0 && (more = sweep_topic(m, e)) >= 0 &&
+		meta_sqlite_garbage_bury_young(m, e) < 0)
 		more = -1;
 	for (size_t i = 0; more >= 0 && i < m->known.slot_count; i++)
 		m->known.slots[i].pending -= m->known.slots[i].given_up;
@@ -242,7 +274,8 @@ int meta_sqlite_garbage_done(struct meta *base, const char *name, struct err *e)
 
 	if (meta_sqlite_change_begin(m, e) < 0)
 		return -1;
-	if (meta_sqlite_run(m, SQL_OBJECT_REMOVE, e, "t", name) < 0)
+	if (meta_sqlite_run(m, SQL_GIVEN_UP_ADD, e, "ti", name, clock_real_ms()) < 0 ||
+		meta_sqlite_run(m, SQL_OBJECT_REMOVE, e, "t", name) < 0)
 		return meta_sqlite_change_end(m, -1, e);
 	if (sqlite3_changes(m->db) == 0) {
 		s = meta_sqlite_bind(m, SQL_OBJECT_BY_NAME, e, "t", name);

@@ -27,37 +27,37 @@ struct retaining { /* one partition in one step */
 
 /* ---- the clock ---- */
 
-static int write_clock(struct meta_sqlite *m, const struct meta_retain *r, int64_t hold_until_ms, struct err *e)
+static int write_clock(struct meta_sqlite *m, const struct meta_clock *c, int64_t hold_until_ms, struct err *e)
 {
 	return meta_sqlite_run(
-		m, SQL_CLOCK_WRITE, e, "tii", r->boot_id, r->real_ms - r->boot_ms, hold_until_ms);
+		m, SQL_CLOCK_WRITE, e, "tii", c->boot_id, c->real_ms - c->boot_ms, hold_until_ms);
 }
 
-static int check_clock(struct meta_sqlite *m, struct meta_retain *r, struct err *e)
+int meta_sqlite_retain_clock(struct meta_sqlite *m, struct meta_clock *c, struct err *e)
 {
 	sqlite3_stmt *s = meta_sqlite_bind(m, SQL_CLOCK_READ, e, "");
 	int64_t offset_ms, hold_until_ms;
 	bool same_boot;
 	int more;
 
-	r->held = true;
-	r->jumped_ms = 0;
+	c->held = true;
+	c->jumped_ms = 0;
 	if (!s || (more = meta_sqlite_step(m, s, e)) < 0)
 		return -1;
-	same_boot = more && !strcmp((const char *)sqlite3_column_text(s, 0), r->boot_id);
+	same_boot = more && !strcmp((const char *)sqlite3_column_text(s, 0), c->boot_id);
 	offset_ms = sqlite3_column_int64(s, 1);
 	hold_until_ms = sqlite3_column_int64(s, 2);
 	sqlite3_reset(s);
 	if (!same_boot) {
-		r->held = r->boot_ms < r->hold_ms;
-		return write_clock(m, r, r->hold_ms, e);
+		c->held = c->boot_ms < c->hold_ms;
+		return write_clock(m, c, c->hold_ms, e);
 	}
-	offset_ms = r->real_ms - r->boot_ms - offset_ms;
+	offset_ms = c->real_ms - c->boot_ms - offset_ms;
 	if (offset_ms > CLOCK_STEP_MS || offset_ms < -CLOCK_STEP_MS) {
-		r->jumped_ms = offset_ms;
-		return write_clock(m, r, r->boot_ms + r->hold_ms, e);
+		c->jumped_ms = offset_ms;
+		return write_clock(m, c, c->boot_ms + c->hold_ms, e);
 	}
-	r->held = r->boot_ms < hold_until_ms;
+	c->held = c->boot_ms < hold_until_ms;
 	return 0;
 }
 
@@ -75,8 +75,8 @@ static int64_t run_time(const struct segment_run *run)
 
 static bool is_old(const struct retaining *x, int64_t time_ms)
 {
-	return x->topic->retention_ms >= 0 && !x->r->held && time_ms < x->r->real_ms &&
-	       x->r->real_ms - time_ms > x->topic->retention_ms;
+	return x->topic->retention_ms >= 0 && !x->r->clock.held && time_ms < x->r->clock.real_ms &&
+	       x->r->clock.real_ms - time_ms > x->topic->retention_ms;
 }
 
 /* As Kafka does it: what stays is still at least retention.bytes. */
@@ -304,7 +304,7 @@ int meta_sqlite_retain_step(struct meta *base, struct meta_retain *r, struct err
 	r->partitions = r->runs = r->records = r->bytes = 0;
 	if (meta_sqlite_change_begin(m, e) < 0)
 		return -1;
-	result = check_clock(m, r, e);
+	result = meta_sqlite_retain_clock(m, &r->clock, e);
 	if (result == 0)
 		result = retain_all(m, r, e);
 	if (result >= 0 && r->runs && meta_sqlite_garbage_bury_young(m, e) < 0)

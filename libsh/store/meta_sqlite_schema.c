@@ -110,6 +110,14 @@ const struct meta_sqlite_migration meta_sqlite_schema_migrations[] = {
 		"CREATE TABLE kept ("
 		" name TEXT PRIMARY KEY,"
 		" why TEXT NOT NULL) STRICT, WITHOUT ROWID;"},
+	{3,
+		/* A name in the store that only a newer copy of this metadata can have given. */
+		"ALTER TABLE state ADD COLUMN behind TEXT;"
+		/* Segments that were begun, never committed, and removed: what a late put may bring back. */
+		"CREATE TABLE given_up ("
+		" name TEXT PRIMARY KEY,"
+		" removed_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+		"CREATE INDEX given_up_removed ON given_up (removed_ms);"},
 };
 const int meta_sqlite_schema_migration_count = array_count(meta_sqlite_schema_migrations);
 

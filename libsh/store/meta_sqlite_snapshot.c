@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What of the metadata goes into a snapshot, and the questions that keep the object store and the metadata
- * together: which names are unknown here, and which are from a time that is ahead of ours.
+ * What of the metadata goes into a snapshot, and what keeps the object store and the metadata together: how a
+ * name stands here, and whether something in the store is from a time that is ahead of ours.
  */
 #include <string.h>
 #include "libsh/base/clock.h"
@@ -73,6 +73,8 @@ int meta_sqlite_snapshot_take(
 	memset(s, 0, sizeof(*s));
 	if (meta_sqlite_change_begin(m, e) < 0)
 		return -1;
+	if (meta_sqlite_snapshot_check(m, e) < 0)
+		return meta_sqlite_change_end(m, -1, e);
 	if (since && since->version == g->version && since->session == g->session &&
 		since->commit_sequence == g->commit_sequence && since->producer_id == g->producer_id)
 		return meta_sqlite_change_end(m, 0, e);
@@ -100,18 +102,74 @@ int meta_sqlite_snapshot_position(struct meta *base, uint64_t *incarnation, uint
 	return 0;
 }
 
-int meta_sqlite_snapshot_object_known(struct meta *base, const char *name, bool *known, struct err *e)
+/* 1: that statement finds the name; 0: it does not. */
+static int look_up(struct meta_sqlite *m, enum meta_sqlite_sql which, const char *name, struct err *e)
+{
+	sqlite3_stmt *s = meta_sqlite_bind(m, which, e, "t", name);
+	int there = s ? meta_sqlite_step(m, s, e) : -1;
+
+	if (there == 1)
+		sqlite3_reset(s);
+	return there;
+}
+
+int meta_sqlite_snapshot_standing(struct meta *base, const char *name, enum meta_standing *standing, struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+	int there;
+
+	*standing = META_OBJECT_KNOWN;
+	if (meta_sqlite_read_begin(m, e) < 0)
+		return -1;
+	there = look_up(m, SQL_OBJECT_KNOWN, name, e);
+	if (there == 0) {
+		there = look_up(m, SQL_GIVEN_UP_KNOWN, name, e);
+		if (there >= 0)
+			*standing = there ? META_OBJECT_GIVEN_UP : META_OBJECT_STRANGE;
+	}
+	return meta_sqlite_read_end(m, there < 0 ? -1 : 0, e);
+}
+
+/* ---- going back in time ---- */
+
+int meta_sqlite_snapshot_set_behind(struct meta *base, const char *name, struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+
+	if (meta_sqlite_change_begin(m, e) < 0)
+		return -1;
+	return meta_sqlite_change_end(m, meta_sqlite_run(m, SQL_BEHIND_WRITE, e, name ? "t" : "n", name), e);
+}
+
+int meta_sqlite_snapshot_behind(struct meta *base, struct arena *a, const char **name, struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
 	sqlite3_stmt *s;
-	int there;
+	int more;
 
+	*name = NULL;
 	if (meta_sqlite_read_begin(m, e) < 0)
 		return -1;
-	s = meta_sqlite_bind(m, SQL_OBJECT_KNOWN, e, "t", name);
-	there = s ? meta_sqlite_step(m, s, e) : -1;
-	if (there == 1)
+	s = meta_sqlite_bind(m, SQL_BEHIND_READ, e, "");
+	more = s ? meta_sqlite_step(m, s, e) : -1;
+	if (more == 1) {
+		*name = arena_strdup(a, (const char *)sqlite3_column_text(s, 0));
 		sqlite3_reset(s);
-	*known = there != 0;
-	return meta_sqlite_read_end(m, there < 0 ? -1 : 0, e);
+	}
+	return meta_sqlite_read_end(m, more < 0 ? -1 : 0, e);
+}
+
+int meta_sqlite_snapshot_check(struct meta_sqlite *m, struct err *e)
+{
+	struct arena a = ARENA_INIT;
+	const char *name;
+	int result = meta_sqlite_snapshot_behind(&m->meta, &a, &name, e);
+
+	if (result == 0 && name) {
+		result = err_set(e, ERR_CONFLICT, "this metadata went back in time, or another is used with the same store: "
+			"%.200s there is from after it; nothing is removed", name);
+		err_hint(e, "see streamhouse-recovery(7)");
+	}
+	arena_release(&a);
+	return result;
 }

@@ -261,17 +261,34 @@ static int dir_size(struct object_store *s, const char *name, uint64_t *bytes, s
 	return 0;
 }
 
+/* Sync the folder that held `name`; when it is gone itself, the one that held it. */
+static int sync_nearest(struct dir_store *d, const char *name, struct err *e)
+{
+	char *path = mem_strdup(name), *slash;
+	int result;
+
+	while ((slash = strrchr(path, '/')) != NULL) {
+		*slash = '\0';
+		if (faccessat(d->root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT) {
+			*slash = '/';
+			break;
+		}
+	}
+	result = sync_parent(d, path, e);
+	mem_free(path);
+	return result;
+}
+
 static int dir_remove(struct object_store *s, const char *name, struct err *e)
 {
 	struct dir_store *d = dir_of(s);
 
 	if (object_name_check(name, e) < 0)
 		return -1;
-	if (unlinkat(d->root_fd, name, 0) == 0)
-		return sync_parent(d, name, e);
-	if (errno != ENOENT)
+	if (unlinkat(d->root_fd, name, 0) < 0 && errno != ENOENT)
 		return err_sys(e, ERR_IO, "cannot remove %s/%s", d->root, name);
-	return 0;
+	/* Absent is not enough: it may be so in memory only, after a sync that failed. */
+	return sync_nearest(d, name, e);
 }
 
 struct dir_walk {

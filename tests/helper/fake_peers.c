@@ -70,7 +70,7 @@ struct role_self *fake_self(const char *data_dir)
 void fake_expire(struct role_self *self)
 {
 	struct fake *f = container_of(self, struct fake, self);
-	struct meta_retain r = {.boot_id = "test"};
+	struct meta_retain r = {.clock.boot_id = "test"};
 	struct err e = ERR_INIT;
 
 	if (f->meta->driver->begin(f->meta, &e) < 0 || f->meta->driver->retain(f->meta, &r, &e) < 0 ||

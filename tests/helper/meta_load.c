@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "daemon/role.h"
+#include "libsh/base/fd.h"
 #include "libsh/base/log.h"
 #include "libsh/format/segment.h"
 
@@ -266,6 +267,18 @@ static void remove_object(struct role_request *r)
 	}
 }
 
+static void list_nothing(struct role_request *r)
+{
+	struct err e = ERR_INIT;
+	int fd = fd_memory("objects", "", 0, &e);
+
+	if (fd < 0)
+		role_answer_error(r->reply, &e);
+	else
+		role_answer(r->reply, &(struct msg_object_listed){0}, &fd, 1);
+	fd_close(&fd);
+}
+
 static void request(struct role_self *s, struct role_request *r)
 {
 	struct msg_segment_intent m;
@@ -282,6 +295,8 @@ static void request(struct role_self *s, struct role_request *r)
 		peer_call(s, ROLE_META, 0, MSG_SEGMENT_INTENT, &m, NULL, 0, TIMEOUT_MS, intended, i);
 	} else if (r->type == MSG_OBJECT_REMOVE) {
 		remove_object(r);
+	} else if (r->type == MSG_OBJECT_LIST) {
+		list_nothing(r);
 	} else {
 		role_answer_error(r->reply, &(struct err){ERR_NOT_BUILT, "not played", ""});
 	}

@@ -157,6 +157,11 @@ TESTS += tests/unit/test-meta-retention
 tests_unit_test_meta_retention_SOURCES = tests/unit/test-meta-retention.c tests/unit/meta-fixture.h tests/unit/tap.h
 tests_unit_test_meta_retention_LDADD = $(tests_unit_test_meta_LDADD)
 
+check_PROGRAMS += tests/unit/test-meta-garbage
+TESTS += tests/unit/test-meta-garbage
+tests_unit_test_meta_garbage_SOURCES = tests/unit/test-meta-garbage.c tests/unit/meta-fixture.h tests/unit/tap.h
+tests_unit_test_meta_garbage_LDADD = $(tests_unit_test_meta_LDADD)
+
 check_PROGRAMS += tests/unit/test-rebuild
 TESTS += tests/unit/test-rebuild
 tests_unit_test_rebuild_SOURCES = tests/unit/test-rebuild.c tests/unit/tap.h

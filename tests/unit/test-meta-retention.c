@@ -28,15 +28,15 @@ static unsigned pick(unsigned below)
 static struct meta_retain retain_at(struct fixture *f, int64_t now_ms, int *result)
 {
 	struct meta_retain r = {
-		.boot_id = "boot", .boot_ms = now_ms + 10 * HOUR_MS, .real_ms = now_ms, .hold_ms = HOUR_MS};
+		.clock = {.boot_id = "boot", .boot_ms = now_ms + 10 * HOUR_MS, .real_ms = now_ms, .hold_ms = HOUR_MS}};
 	struct meta_retain sum = r;
 
 	do {
 		*result = DO(f, retain, &r);
 		sum.runs += r.runs;
 		sum.records += r.records;
-		sum.held = r.held;
-		sum.jumped_ms = r.jumped_ms ? r.jumped_ms : sum.jumped_ms;
+		sum.clock.held = r.clock.held;
+		sum.clock.jumped_ms = r.clock.jumped_ms ? r.clock.jumped_ms : sum.clock.jumped_ms;
 	} while (*result == 1);
 	return sum;
 }
@@ -235,30 +235,30 @@ static int64_t log_start(struct small *s)
 
 static void test_clock(void)
 {
-	struct meta_retain r = {.boot_id = "a", .boot_ms = 0, .real_ms = 1000000, .hold_ms = HOUR_MS};
+	struct meta_retain r = {.clock = {.boot_id = "a", .boot_ms = 0, .real_ms = 1000000, .hold_ms = HOUR_MS}};
 	struct small s;
 
 	small_init(&s, "{\"retention.ms\":\"1000\"}");
 	commit_one(&s.f, s.session, s.topic, 0, 0, 10);
-	ok(DO(&s.f, retain, &r) == 0 && r.held && log_start(&s) == 0, "after a boot nothing expires by age");
-	r.boot_ms += HOUR_MS;
-	r.real_ms += HOUR_MS;
-	ok(DO(&s.f, retain, &r) == 0 && !r.held && log_start(&s) == 10, "it does when the time has passed");
+	ok(DO(&s.f, retain, &r) == 0 && r.clock.held && log_start(&s) == 0, "after a boot nothing expires by age");
+	r.clock.boot_ms += HOUR_MS;
+	r.clock.real_ms += HOUR_MS;
+	ok(DO(&s.f, retain, &r) == 0 && !r.clock.held && log_start(&s) == 10, "it does when the time has passed");
 	commit_one(&s.f, s.session, s.topic, 0, 10, 20);
-	r.real_ms += 365LL * 24 * HOUR_MS;
-	ok(DO(&s.f, retain, &r) == 0 && r.held && r.jumped_ms > 0 && log_start(&s) == 10,
+	r.clock.real_ms += 365LL * 24 * HOUR_MS;
+	ok(DO(&s.f, retain, &r) == 0 && r.clock.held && r.clock.jumped_ms > 0 && log_start(&s) == 10,
 		"a clock that was set forward by a year expires nothing");
-	r.boot_ms += HOUR_MS - 1000;
-	r.real_ms += HOUR_MS - 1000;
+	r.clock.boot_ms += HOUR_MS - 1000;
+	r.clock.real_ms += HOUR_MS - 1000;
 	reopen(&s.f);
-	ok(DO(&s.f, retain, &r) == 0 && r.held && !r.jumped_ms && log_start(&s) == 10,
+	ok(DO(&s.f, retain, &r) == 0 && r.clock.held && !r.clock.jumped_ms && log_start(&s) == 10,
 		"nor does it soon after, opened again");
-	r.boot_ms += 2000;
-	r.real_ms += 2000;
-	ok(DO(&s.f, retain, &r) == 0 && !r.held && log_start(&s) == 20, "an hour later it is believed");
-	r.boot_id = "b";
-	r.boot_ms = 5;
-	ok(DO(&s.f, retain, &r) == 0 && r.held, "another boot begins anew");
+	r.clock.boot_ms += 2000;
+	r.clock.real_ms += 2000;
+	ok(DO(&s.f, retain, &r) == 0 && !r.clock.held && log_start(&s) == 20, "an hour later it is believed");
+	r.clock.boot_id = "b";
+	r.clock.boot_ms = 5;
+	ok(DO(&s.f, retain, &r) == 0 && r.clock.held, "another boot begins anew");
 	fixture_release(&s.f);
 }
 
@@ -319,7 +319,7 @@ static void test_steps(void)
 	struct meta_topic t = {.name = "wide", .partitions = 1000, .config = "{\"retention.bytes\":\"0\"}"};
 	struct segment_run *runs = calloc(1000, sizeof(*runs));
 	enum meta_verdict *verdicts = calloc(1000, sizeof(*verdicts));
-	struct meta_retain r = {.boot_id = "x"};
+	struct meta_retain r = {.clock.boot_id = "x"};
 	uint64_t sequence, total = 0;
 	int more, steps = 0;
 	struct fixture f;

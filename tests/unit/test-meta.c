@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The contract of meta.h, on the SQLite driver; what was done is looked at again after opening anew. */
 #include <sqlite3.h>
+#include "libsh/base/clock.h"
 #include "tests/unit/meta-fixture.h"
 
 static void test_names(void)
@@ -250,6 +251,18 @@ static void test_transactions(void)
 	fixture_release(&f);
 }
 
+/* Long after a boot. */
+static int collect(struct fixture *f, int64_t grace_ms, struct arena *a, const char ***names, size_t *n)
+{
+	struct meta_garbage g = {
+		.clock = {.boot_id = "b", .boot_ms = clock_boot_ms(), .real_ms = clock_real_ms()}, .grace_ms = grace_ms, .max = 1000};
+	int result = DO(f, garbage, &g, a);
+
+	*names = g.names;
+	*n = g.count;
+	return result;
+}
+
 static void test_garbage(void)
 {
 	struct arena a = ARENA_INIT;
@@ -275,32 +288,32 @@ static void test_garbage(void)
 		commit_runs(&f, session, f.objects, r, i % 10 == 0 ? 2 : 1, v, &sequence);
 	}
 	intend(&f, session, 1000);
-	ok(DO(&f, garbage, 0, 1000, &a, &names, &n) == 0 && n == 0, "nothing is dead at first");
+	ok(collect(&f, 0, &a, &names, &n) == 0 && n == 0, "nothing is dead at first");
 	ok(DO(&f, garbage_done, object_name(1)) < 0 && f.e.code == ERR_CONFLICT,
 		"what is live cannot be removed");
 	DO(&f, topic_delete, "t");
 	do {
-		more = DO(&f, garbage, 0, 1000, &a, &names, &n);
+		more = collect(&f, 0, &a, &names, &n);
 	} while (more == 1);
-	DO(&f, garbage, 0, 1000, &a, &names, &n);
+	collect(&f, 0, &a, &names, &n);
 	is_int(n, 90, "objects of a deleted topic alone are dead, folded and young ones");
 	is_int(f.m->driver->counts(f.m, &c, &f.e) == 0 ? (long long)c.live_objects : -1, 10,
 		"those with others' runs live");
 	ok(reopen(&f) == 0 && f.m->driver->counts(f.m, &c, &f.e) == 0 && c.live_objects == 10 &&
 			c.dead_objects == 90 && c.pending_objects == 1,
 		"also after a restart");
-	ok(DO(&f, garbage, 3600 * 1000, 1000, &a, &names, &n) == 0 && n == 0, "the grace period is kept");
+	ok(collect(&f, 3600 * 1000, &a, &names, &n) == 0 && n == 0, "the grace period is kept");
 	is_int(find(&f, u, 0, false, 0, 0, NULL), 0, "living runs are still found");
 	DO(&f, topic_delete, "u");
 	open_session(&f, 0);
-	while (DO(&f, garbage, 0, 1000, &a, &names, &n) == 1)
+	while (collect(&f, 0, &a, &names, &n) == 1)
 		;
-	DO(&f, garbage, 0, 1000, &a, &names, &n);
+	collect(&f, 0, &a, &names, &n);
 	is_int(n, 101, "then all are dead, the intent of a session that is over, too");
 	for (size_t i = 0; i < n; i++)
 		DO(&f, garbage_done, names[i]);
 	ok(DO(&f, garbage_done, names[0]) == 0, "removing again does nothing");
-	ok(reopen(&f) == 0 && DO(&f, garbage, 0, 1000, &a, &names, &n) == 0 && n == 0,
+	ok(reopen(&f) == 0 && collect(&f, 0, &a, &names, &n) == 0 && n == 0,
 		"and then nothing is left");
 	ok(f.m->driver->counts(f.m, &c, &f.e) == 0 && c.live_objects == 0 && c.live_bytes == 0 &&
 			c.dead_objects == 0 && c.pending_objects == 0,
@@ -355,10 +368,10 @@ static void test_abandoned(void)
 	r = make_run(make_topic(&f, "t", 1), 0, session, 0, 10);
 	begun = intend_many(&f, session, 1, MANY);
 	ok(begun < MANY && f.e.code == ERR_BACK_PRESSURE, "a session can begin many segments (%d), not any number", begun);
-	DO(&f, garbage, HOUR_MS, 1000, &a, &names, &n);
+	collect(&f, HOUR_MS, &a, &names, &n);
 	ok(intend(&f, session, MANY + 1) < 0, "those begun just now are waited for");
 	age_pending(&f, HOUR_MS);
-	DO(&f, garbage, HOUR_MS, 1000, &a, &names, &n);
+	collect(&f, HOUR_MS, &a, &names, &n);
 	is_int(n, 0, "those of an hour ago are given up, though the session goes on, and not removed before the grace period");
 	is_int(intend_many(&f, session, MANY + 2, 10), 10, "so that it can begin others");
 	ok(commit_runs(&f, session, 1, &r, 1, &v, &sequence) < 0 && f.e.code == ERR_CONFLICT, "what was given up cannot be committed");

@@ -355,6 +355,12 @@ static void check_failures(struct object_store *s, const char *dir)
 	close(fd);
 	ok(s->driver->size(s, "fail/short", &bytes, &e) < 0 && e.code == ERR_NOT_FOUND,
 		"and makes no object");
+	fsync_errno = EIO;
+	ok(s->driver->remove(s, "fail/link", &e) < 0 && e.code == ERR_IO, "removing is not done before its sync");
+	ok(s->driver->remove(s, "fail/link", &e) < 0 && e.code == ERR_IO, "also when the name is absent by then");
+	fsync_errno = 0;
+	ok(s->driver->remove(s, "fail/link", &e) == 0, "a sync that works makes it so");
+	ok(s->driver->remove(s, "no/such/folder/at/all", &e) == 0, "what never was is absent");
 	is_int(leftovers(dir), 0, "no failure leaves a temporary file");
 }
 

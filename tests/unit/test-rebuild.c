@@ -184,9 +184,9 @@ static const char *holder(struct fixture *f, int64_t offset, struct segment_run 
 
 static bool known(struct fixture *f, const char *name)
 {
-	bool yes = false;
+	enum meta_standing standing;
 
-	return f->m->driver->object_known(f->m, name, &yes, &f->e) == 0 && yes;
+	return f->m->driver->standing(f->m, name, &standing, &f->e) == 0 && standing == META_OBJECT_KNOWN;
 }
 
 /* ---- tests ---- */
