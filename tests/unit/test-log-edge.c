@@ -269,6 +269,45 @@ static void test_damage_twice(const char *dir)
 	mem_free(own);
 }
 
+/* A mark that somebody has spoiled is not absent: without it offsets would be given twice. */
+static void test_spoiled_marks(const char *dir)
+{
+	static const struct { const char *suffix, *text, *title; } marks[] = {
+		{"damaged", "", "an empty mark of damage"},
+		{"damaged", "something else\n", "one that is none"},
+		{"damaged", "%s", "one that ends behind the topic's id"},
+		{"damaged", "%s on one line, to the end of the file", "one without lines"},
+		{"accepted", "", "an empty mark of an accepted loss"},
+		{"accepted", "%s\nwhy\n", "one that does not say where to go on"},
+	};
+	char *own = mem_printf("%s/marks", dir), id[UUID_TEXT_BYTES];
+
+	start(own, NULL, NULL);
+	create("m", 1, "{}");
+	uuid_format(&part("m", 0)->topic->id, id);
+	stop();
+	for (size_t i = 0; i < array_count(marks); i++) {
+		char *path = mem_printf("%s/slots/0/quarantine/m-0.%s", own, marks[i].suffix);
+		FILE *out = fopen(path, "w");
+
+		if (strchr(marks[i].text, '%'))
+			fprintf(out, "%s%s", id, strchr(marks[i].text, '%') + 2);
+		else
+			fputs(marks[i].text, out);
+		fclose(out);
+		start(own, NULL, NULL);
+		ok(part("m", 0)->damage != NULL, "%s keeps the partition from starting", marks[i].title);
+		is_int(append(part("m", 0), "x", 1), -1, "so it takes nothing");
+		stop();
+		disk_unlink(path, NULL);
+		mem_free(path);
+	}
+	start(own, NULL, NULL);
+	ok(!part("m", 0)->damage && append(part("m", 0), "x", 1) == 0, "without marks it starts");
+	stop();
+	mem_free(own);
+}
+
 /* A topic that the metadata never knew is not a deleted one. */
 static void test_older_metadata(const char *dir)
 {
@@ -371,6 +410,7 @@ int main(void)
 	test_drain(dir);
 	test_damaged_tail(dir);
 	test_damage_twice(dir);
+	test_spoiled_marks(dir);
 	test_older_metadata(dir);
 	command = mem_printf("rm -rf %s", dir);
 	if (system(command) != 0)

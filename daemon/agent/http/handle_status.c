@@ -33,6 +33,8 @@ static void write_log_metrics(struct buf *out, const struct log_status *s)
 	metric(out, "appended_bytes_total", "counter", "Bytes of batches appended.", s->appended_bytes);
 	metric(out, "fetches_total", "counter", "Reads of the log.", s->fetches);
 	metric(out, "fetched_bytes_total", "counter", "Bytes of batches read.", s->fetched_bytes);
+	metric(out, "read_errors_total", "counter", "Reads that found what should be there missing or damaged.",
+		s->read_errors);
 	metric(out, "segments_built_total", "counter", "Segments committed.", s->segments_built);
 	metric(out, "commits_refused_total", "counter", "Runs of segments that the metadata refused.",
 		s->commits_refused);

@@ -6,6 +6,7 @@
  * "resume N": an offset above all that may have been given.
  */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,17 +30,32 @@ static int64_t mark_resume(const char *text)
 	return line ? strtoll(line + 8, NULL, 10) : -1;
 }
 
-/* A mark's text if it is about this very topic, and not one that had its name before; NULL: there is none. Unreadable is not absent. */
+/* Whether it is a mark as we write them, and of which topic. */
+static bool mark_parse(const char *text, struct uuid *topic)
+{
+	char id[UUID_TEXT_BYTES];
+
+	snprintf(id, sizeof(id), "%s", text);
+	return strlen(text) >= UUID_TEXT_BYTES && text[UUID_TEXT_BYTES - 1] == '\n' && uuid_parse(id, topic, NULL) == 0 &&
+		mark_resume(text) >= 0;
+}
+
+/*
+ * A mark's text if it is about this very topic, and not one that had its name before; NULL: there is none. What cannot be read or
+ * understood is not absent: then the text says so, and has no line "resume N".
+ */
 static char *mark_read(struct log *l, const struct partition *p, const char *suffix)
 {
 	char *path = quarantine_path(l, p, suffix), *found = NULL;
 	struct buf text = BUF_INIT(4096);
-	char id[UUID_TEXT_BYTES];
 	struct err e = ERR_INIT;
+	struct uuid topic;
 
 	if (disk_read_file(path, &text, &e) < 0)
 		found = e.code == ERR_NOT_FOUND ? NULL : mem_printf("?\n%s\n", e.text);
-	else if (text.len > 37 && !strncmp(text.data, uuid_format(&p->topic->id, id), 36))
+	else if (!mark_parse(text.data ? text.data : "", &topic))
+		found = mem_printf("?\nthe mark %s is not as it was written: see streamhouse-recovery(7)\n", path);
+	else if (uuid_equal(&topic, &p->topic->id))
 		found = mem_strdup(text.data);
 	buf_release(&text);
 	mem_free(path);
@@ -50,6 +66,10 @@ void quarantine_load(struct log *l, struct partition *p)
 {
 	char *damaged = mark_read(l, p, "damaged"), *accepted = damaged ? NULL : mark_read(l, p, "accepted");
 
+	if (accepted && mark_resume(accepted) < 0) { /* nobody knows where it could go on */
+		damaged = accepted;
+		accepted = NULL;
+	}
 	if (damaged) {
 		const char *why = strchr(damaged, '\n') + 1;
 
