@@ -269,6 +269,30 @@ static void test_damage_twice(const char *dir)
 	mem_free(own);
 }
 
+/* Clients choose producer ids, so what is remembered of them has a limit for all partitions together. */
+static void test_producers(const char *dir)
+{
+	enum { PARTITIONS = 40, EXTRA = 100 };
+	struct batch_header h = {.record_count = 1};
+	int64_t base, last;
+
+	start(dir, NULL, NULL);
+	create("producers", PARTITIONS, "{}");
+	for (h.producer_id = 0; h.producer_id < PRODUCERS_TOTAL_MAX + EXTRA; h.producer_id++)
+		producers_note(t.log, part("producers", h.producer_id % PARTITIONS), &h, 7);
+	is_int(t.log->producer_count, PRODUCERS_TOTAL_MAX, "no more producers are remembered than the limit");
+	h.producer_id--;
+	is_int(producers_check(t.log, part("producers", h.producer_id % PARTITIONS), &h, &base, &last, &t.e), 1,
+		"the newest is one of them");
+	h.producer_id = EXTRA;
+	is_int(producers_check(t.log, part("producers", EXTRA % PARTITIONS), &h, &base, &last, &t.e), 1, "so is the oldest that had room");
+	h.producer_id = EXTRA - 1;
+	is_int(producers_check(t.log, part("producers", (EXTRA - 1) % PARTITIONS), &h, &base, &last, &t.e), 0, "those before it are not");
+	log_topic_delete(t.log, "producers", on_done, NULL);
+	ok(run(5000), "the topic is deleted");
+	stop();
+}
+
 /* A mark that somebody has spoiled is not absent: without it offsets would be given twice. */
 static void test_spoiled_marks(const char *dir)
 {
@@ -410,6 +434,7 @@ int main(void)
 	test_drain(dir);
 	test_damaged_tail(dir);
 	test_damage_twice(dir);
+	test_producers(dir);
 	test_spoiled_marks(dir);
 	test_older_metadata(dir);
 	command = mem_printf("rm -rf %s", dir);

@@ -30,6 +30,8 @@ enum {
 	READ_TIMEOUT_MS = 15000,
 	RANGES_MAX = 4,            /* segments being built or committed at once */
 	RUNS_MAX = 256,            /* open runs kept */
+	PRODUCERS_MAX = 10000,     /* idempotent producers remembered in a partition ... */
+	PRODUCERS_TOTAL_MAX = 1 << 18, /* ... and in all of them, some 50 MB; the least recently used goes */
 };
 
 enum log_state { LOG_STARTING, LOG_SERVING, LOG_DRAINING, LOG_FAILED };
@@ -144,6 +146,10 @@ struct log {
 	struct timer mark_timer;
 	uint64_t marked_lsn;
 
+	/* producers.c */
+	struct list producers;           /* of all partitions, least recently used first */
+	size_t producer_count;
+
 	/* tail.c, flush.c */
 	uint64_t index_bytes;
 	uint64_t range_start_lsn;        /* first LSN that no range has */
@@ -201,7 +207,7 @@ void append_discard(struct log *l, struct partition *p);
 int producers_check(struct log *l, struct partition *p, const struct batch_header *h, int64_t *base_offset, int64_t *last_offset,
 	struct err *e);
 void producers_note(struct log *l, struct partition *p, const struct batch_header *h, int64_t base_offset);
-void producers_release(struct partition *p);
+void producers_release(struct log *l, struct partition *p);
 
 /* waits.c */
 void waits_advanced(struct log *l, struct partition *p); /* an end moved: look at who waits, at the end of this turn */

@@ -7,10 +7,12 @@
 
 #include "daemon/agent/log/log_private.h"
 
-enum { PRODUCERS_MAX = 10000 /* a partition; the least recently used goes */, BATCHES_KEPT = 5 };
+enum { BATCHES_KEPT = 5 };
 
 struct producer {
-	struct list node; /* least recently used first */
+	struct list node; /* in its partition's, least recently used first */
+	struct list any_node; /* in the log's */
+	struct producers *owner;
 	int64_t id;
 	int16_t epoch;
 	int count;
@@ -62,7 +64,16 @@ int producers_check(struct log *l, struct partition *p, const struct batch_heade
 	return 0;
 }
 
-static struct producer *producers_make(struct partition *p, int64_t id)
+static void producers_drop(struct log *l, struct producer *p)
+{
+	map_del(&p->owner->by_id, &p->id, sizeof(p->id));
+	list_remove(&p->node);
+	list_remove(&p->any_node);
+	l->producer_count--;
+	mem_free(p);
+}
+
+static struct producer *producers_make(struct log *l, struct partition *p, int64_t id)
 {
 	struct producers *all = p->private_->producers;
 	struct producer *made;
@@ -71,15 +82,15 @@ static struct producer *producers_make(struct partition *p, int64_t id)
 		all = p->private_->producers = mem_zalloc(sizeof(*all));
 		list_init(&all->by_use);
 	}
-	if (all->by_id.count >= PRODUCERS_MAX) {
-		struct producer *oldest = list_entry(list_pop(&all->by_use), struct producer, node);
-
-		map_del(&all->by_id, &oldest->id, sizeof(oldest->id));
-		mem_free(oldest);
-	}
+	if (all->by_id.count >= PRODUCERS_MAX)
+		producers_drop(l, list_first(&all->by_use, struct producer, node));
+	else if (l->producer_count >= PRODUCERS_TOTAL_MAX)
+		producers_drop(l, list_first(&l->producers, struct producer, any_node));
 	made = mem_zalloc(sizeof(*made));
 	made->id = id;
+	made->owner = all;
 	map_put(&all->by_id, &id, sizeof(id), made);
+	l->producer_count++;
 	return made;
 }
 
@@ -87,14 +98,15 @@ void producers_note(struct log *l, struct partition *p, const struct batch_heade
 {
 	struct producer *known;
 
-	(void)l;
 	if (h->producer_id < 0)
 		return;
 	known = producers_find(p, h->producer_id);
 	if (!known)
-		known = producers_make(p, h->producer_id);
+		known = producers_make(l, p, h->producer_id);
 	list_remove(&known->node);
-	list_push(&p->private_->producers->by_use, &known->node);
+	list_push(&known->owner->by_use, &known->node);
+	list_remove(&known->any_node);
+	list_push(&l->producers, &known->any_node);
 	if (h->producer_epoch != known->epoch)
 		known->count = 0;
 	known->epoch = h->producer_epoch;
@@ -105,14 +117,14 @@ void producers_note(struct log *l, struct partition *p, const struct batch_heade
 	known->batches[known->count++].base_offset = base_offset;
 }
 
-void producers_release(struct partition *p)
+void producers_release(struct log *l, struct partition *p)
 {
 	struct producers *all = p->private_->producers;
 
 	if (!all)
 		return;
 	while (!list_empty(&all->by_use))
-		mem_free(list_entry(list_pop(&all->by_use), struct producer, node));
+		producers_drop(l, list_first(&all->by_use, struct producer, node));
 	map_release(&all->by_id);
 	mem_free(all);
 	p->private_->producers = NULL;

@@ -115,7 +115,7 @@ static struct partition *partition_new(struct topic *t, uint32_t number)
 static void partition_free(struct log *l, struct partition *p)
 {
 	append_discard(l, p);
-	producers_release(p);
+	producers_release(l, p);
 	tail_release(l, p);
 	list_remove(&p->private_->touched_node);
 	mem_free(p->private_->damage_text);
