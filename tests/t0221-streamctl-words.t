@@ -54,6 +54,9 @@ said "... with the setting to raise" "^  streamctl topic alter input -C max.mess
 ok "... which helps" $(sed -n 's/^  \(streamctl topic alter [^,]*\),.*/\1/p' "$TMP/ok.out")
 ok "... enough" streamctl produce input large
 
+fails 2 "a setting that is not UTF-8 is refused, not left out" streamctl topic create broken -C "durability=$(printf '\377')"
+fails 2 "... when a topic is altered, too" streamctl topic alter input -C "durability=$(printf '\377')"
+
 streamctl topic create files
 seq 1 3 >a
 seq 1 2 >b

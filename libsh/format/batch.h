@@ -65,6 +65,16 @@ static inline enum codec batch_codec(const struct batch_header *h)
 {
 	return (enum codec)(h->attributes & BATCH_CODEC_MASK);
 }
+/* Sequence numbers wrap from 2^31-1 to 0. */
+static inline int32_t batch_sequence_add(int32_t sequence, int32_t n)
+{
+	return (int32_t)(((uint32_t)sequence + (uint32_t)n) & INT32_MAX);
+}
+/* Of the last record of a batch that has a producer id. */
+static inline int32_t batch_last_sequence(const struct batch_header *h)
+{
+	return batch_sequence_add(h->base_sequence, h->last_offset_delta);
+}
 /* Write base offset and leader epoch: fields that the CRC does not cover. */
 void batch_stamp(void *batch, int64_t base_offset, int32_t leader_epoch);
 /* 0 if the CRC fits bytes 21..end. */

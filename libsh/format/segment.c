@@ -51,7 +51,6 @@ enum {
 	RUN_FIXED_BYTES = 144,
 	BLOCK_ROW_BYTES = 48,
 	PRODUCER_ROW_BYTES = 112,
-	PRODUCER_BATCHES = 5,
 	MUST_UNDERSTAND = 1,
 };
 static const char header_magic[8] = "SHSEG\r\n";
@@ -235,7 +234,7 @@ static void write_producer_row(struct buf *footer, const struct segment_producer
 	buf_add_le16(footer, (uint16_t)p->epoch);
 	buf_add_u8(footer, p->batch_count);
 	buf_add_zeros(footer, 5);
-	for (int i = 0; i < PRODUCER_BATCHES; i++) {
+	for (int i = 0; i < SEGMENT_PRODUCER_BATCHES; i++) {
 		bool used = i < p->batch_count;
 
 		buf_add_le32(footer, used ? (uint32_t)p->batches[i].first_sequence : 0);
@@ -394,9 +393,9 @@ static int read_producer_row(const uint8_t *p, struct segment_producer *out, str
 	out->open_transaction_first = (int64_t)get_le64(p + 16);
 	out->epoch = (int16_t)get_le16(p + 24);
 	out->batch_count = p[26];
-	if (out->batch_count > PRODUCER_BATCHES)
+	if (out->batch_count > SEGMENT_PRODUCER_BATCHES)
 		return err_set(e, ERR_CORRUPT, "a producer's row in the segment claims %u batches", out->batch_count);
-	for (int i = 0; i < PRODUCER_BATCHES; i++) {
+	for (int i = 0; i < SEGMENT_PRODUCER_BATCHES; i++) {
 		out->batches[i].first_sequence = (int32_t)get_le32(p + 32 + 16 * i);
 		out->batches[i].last_sequence = (int32_t)get_le32(p + 36 + 16 * i);
 		out->batches[i].base_offset = (int64_t)get_le64(p + 40 + 16 * i);

@@ -30,6 +30,7 @@ enum {
 	SEGMENT_BLOCK_BYTES = 256 << 10, /* aim; a larger batch makes a larger block */
 	SEGMENT_NAME_MAX = 200,          /* bytes of an object name */
 	SEGMENT_TOPIC_NAME_MAX = 249,
+	SEGMENT_PRODUCER_BATCHES = 5,    /* the last ones of a producer, as Kafka keeps them */
 };
 enum segment_section {
 	SEGMENT_INFO = 1,
@@ -75,8 +76,8 @@ struct segment_block {
 struct segment_producer {
 	int64_t producer_id, last_used_ms, open_transaction_first; /* -1: none open */
 	int16_t epoch;
-	uint8_t batch_count; /* 0 to 5, oldest first */
-	struct { int32_t first_sequence, last_sequence; int64_t base_offset; } batches[5];
+	uint8_t batch_count; /* oldest first */
+	struct { int32_t first_sequence, last_sequence; int64_t base_offset; } batches[SEGMENT_PRODUCER_BATCHES];
 };
 
 struct segment_run_detail { /* a run's section */

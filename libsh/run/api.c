@@ -240,13 +240,17 @@ int api_topic(struct api *a, const char *name, struct arena *m, struct api_topic
 	return result;
 }
 
+/* NULL: a value is not UTF-8. */
 static json_t *config_object(const struct api_setting *config, size_t count)
 {
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < count; i++)
-		json_object_set_new(
-			object, config[i].key, config[i].value ? json_string(config[i].value) : json_null());
+		if (json_object_set_new(
+			    object, config[i].key, config[i].value ? json_string(config[i].value) : json_null())) {
+			json_decref(object);
+			return NULL;
+		}
 	return object;
 }
 
@@ -273,9 +277,10 @@ int api_topic_alter(struct api *a, const char *name, int64_t partitions, const s
 
 	if (partitions)
 		json_object_set_new(body, "partitions", json_integer(partitions));
-	if (config_count)
-		json_object_set_new(body, "config", config_object(config, config_count));
-	result = call(a, "PATCH", topic_path(&m, name, ""), body, NULL, e);
+	if (config_count && json_object_set_new(body, "config", config_object(config, config_count)))
+		result = err_set(e, ERR_USAGE, "a setting of the topic is not valid UTF-8");
+	else
+		result = call(a, "PATCH", topic_path(&m, name, ""), body, NULL, e);
 	json_decref(body);
 	arena_release(&m);
 	return result;

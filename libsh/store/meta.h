@@ -15,7 +15,7 @@
 #include "libsh/format/segment.h"
 #include "libsh/format/snapshot.h"
 
-enum { META_TOPIC_NAME_MAX = 249, META_PARTITIONS_MAX = 100000, META_CONFIG_MAX = 64 << 10 };
+enum { META_TOPIC_NAME_MAX = SEGMENT_TOPIC_NAME_MAX, META_PARTITIONS_MAX = 100000, META_CONFIG_MAX = 64 << 10 };
 
 struct meta_topic {
 	struct uuid id;

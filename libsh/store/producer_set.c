@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-enum { BATCHES = 5 };
-
 static void *row_number(uint32_t row)
 {
 	return (void *)(uintptr_t)(row + 1);
@@ -57,12 +55,6 @@ static struct segment_producer *find(struct producer_set *s, int64_t id)
 	return &s->rows[s->last];
 }
 
-/* Sequence numbers wrap from 2^31-1 to 0. */
-static int32_t sequence_plus(int32_t sequence, int32_t delta)
-{
-	return (int32_t)(((uint32_t)sequence + (uint32_t)delta) & INT32_MAX);
-}
-
 static void note_transaction(struct segment_producer *p, const struct batch_header *h)
 {
 	if (h->attributes & BATCH_CONTROL)
@@ -85,12 +77,12 @@ void producer_set_note(struct producer_set *s, const struct batch_header *h, int
 	note_transaction(p, h);
 	if (h->attributes & BATCH_CONTROL || h->base_sequence < 0)
 		return; /* carries no sequence */
-	if (p->batch_count == BATCHES)
-		memmove(&p->batches[0], &p->batches[1], (BATCHES - 1) * sizeof(p->batches[0]));
+	if (p->batch_count == SEGMENT_PRODUCER_BATCHES)
+		memmove(&p->batches[0], &p->batches[1], (SEGMENT_PRODUCER_BATCHES - 1) * sizeof(p->batches[0]));
 	else
 		p->batch_count++;
 	p->batches[p->batch_count - 1].first_sequence = h->base_sequence;
-	p->batches[p->batch_count - 1].last_sequence = sequence_plus(h->base_sequence, h->last_offset_delta);
+	p->batches[p->batch_count - 1].last_sequence = batch_last_sequence(h);
 	p->batches[p->batch_count - 1].base_offset = h->base_offset;
 }
 

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include "libsh/base/clock.h"
 #include "libsh/format/json_write.h"
+#include "libsh/store/meta.h"
 
 /* ---- output ---- */
 
@@ -262,7 +263,7 @@ void handle_topics_create(struct http_request *r)
 		err_set(&e, ERR_INVALID_ARGUMENT, "\"name\" is missing or empty");
 		goto refuse;
 	}
-	if (read_number(root, "partitions", "partition_count", 1, 100000, &partitions, &e) < 0 ||
+	if (read_number(root, "partitions", "partition_count", 1, META_PARTITIONS_MAX, &partitions, &e) < 0 ||
 		read_number(root, "replication_factor", NULL, 1, INT16_MAX, &replicas, &e) < 0 ||
 		!(config = read_config(r, root, false, &e)))
 		goto refuse;
@@ -285,7 +286,7 @@ void handle_topic_patch(struct http_request *r)
 	if (!find_topic(r))
 		return;
 	root = read_object(r, &e);
-	if (!root || read_number(root, "partitions", "partition_count", 1, 100000, &partitions, &e) < 0 ||
+	if (!root || read_number(root, "partitions", "partition_count", 1, META_PARTITIONS_MAX, &partitions, &e) < 0 ||
 		!(config = read_config(r, root, true, &e)))
 		http_answer_err(r, &e);
 	else

@@ -3,11 +3,7 @@
  * Idempotent producers: a batch that carries a producer id is taken once. Kept per partition: the last five batches of each
  * producer. Rules: Kafka's ProducerStateEntry and ProducerAppendInfo. A producer we know nothing of may start at any sequence.
  */
-#include <limits.h>
-
 #include "daemon/agent/log/log_private.h"
-
-enum { BATCHES_KEPT = 5 };
 
 struct producer {
 	struct list node; /* in its partition's, least recently used first */
@@ -16,17 +12,12 @@ struct producer {
 	int64_t id;
 	int16_t epoch;
 	int count;
-	struct { int32_t first, last; int64_t base_offset; } batches[BATCHES_KEPT]; /* oldest first */
+	struct { int32_t first, last; int64_t base_offset; } batches[SEGMENT_PRODUCER_BATCHES]; /* oldest first */
 };
 struct producers {
 	struct map by_id;
 	struct list by_use;
 };
-
-static int32_t sequence_add(int32_t sequence, int32_t n)
-{
-	return sequence > INT32_MAX - n ? n - (INT32_MAX - sequence) - 1 : sequence + n;
-}
 
 static struct producer *producers_find(struct partition *p, int64_t id)
 {
@@ -43,7 +34,7 @@ int producers_check(struct log *l, struct partition *p, const struct batch_heade
 	*last_offset = -1;
 	if (h->producer_id < 0 || !(known = producers_find(p, h->producer_id)))
 		return 0;
-	last = sequence_add(h->base_sequence, h->last_offset_delta);
+	last = batch_last_sequence(h);
 	if (h->producer_epoch < known->epoch)
 		return err_set(e, ERR_PRODUCER_FENCED, "producer %lld has epoch %d by now, the batch has %d", (long long)known->id,
 			known->epoch, h->producer_epoch);
@@ -58,7 +49,7 @@ int producers_check(struct log *l, struct partition *p, const struct batch_heade
 			*last_offset = *base_offset + h->last_offset_delta;
 			return 1;
 		}
-	if (known->count && h->base_sequence != sequence_add(known->batches[known->count - 1].last, 1))
+	if (known->count && h->base_sequence != batch_sequence_add(known->batches[known->count - 1].last, 1))
 		return err_set(e, ERR_OUT_OF_ORDER, "sequence %d of producer %lld follows %d", h->base_sequence, (long long)known->id,
 			known->batches[known->count - 1].last);
 	return 0;
@@ -110,10 +101,10 @@ void producers_note(struct log *l, struct partition *p, const struct batch_heade
 	if (h->producer_epoch != known->epoch)
 		known->count = 0;
 	known->epoch = h->producer_epoch;
-	if (known->count == BATCHES_KEPT)
+	if (known->count == SEGMENT_PRODUCER_BATCHES)
 		memmove(&known->batches[0], &known->batches[1], sizeof(known->batches[0]) * --known->count);
 	known->batches[known->count].first = h->base_sequence;
-	known->batches[known->count].last = sequence_add(h->base_sequence, h->last_offset_delta);
+	known->batches[known->count].last = batch_last_sequence(h);
 	known->batches[known->count++].base_offset = base_offset;
 }
 

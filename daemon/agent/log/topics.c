@@ -60,7 +60,7 @@ struct partition *log_partition(struct log *l, const char *topic, size_t len, in
 	struct partition *p;
 
 	if (!t) {
-		err_set(e, ERR_TOPIC_NOT_FOUND, "topic \"%.*s\" does not exist", (int)(len > 249 ? 249 : len), topic);
+		err_set(e, ERR_TOPIC_NOT_FOUND, "topic \"%.*s\" does not exist", (int)(len < SEGMENT_TOPIC_NAME_MAX ? len : SEGMENT_TOPIC_NAME_MAX), topic);
 		err_hint(e, "streamctl topic create makes it");
 		return NULL;
 	}
