@@ -2,30 +2,69 @@
 #include "libsh/base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "libsh/base/clock.h"
 #include "libsh/base/mem.h"
 #include "libsh/base/text.h"
 
-enum { LOG_LINE_BYTES = 4096, LOG_ESCAPE_BYTES = 8 };
+enum {
+	LOG_LINE_BYTES = 4096, /* PIPE_BUF: a pipe takes all of a line or nothing */
+	LOG_ESCAPE_BYTES = 8,
+	LOG_PATIENCE_MS = 250, /* for a reader to make room, before lines are dropped */
+};
+enum output { OUTPUT_FILE, OUTPUT_PRIVATE, OUTPUT_SOCKET, OUTPUT_SHARED };
 
 /* One per process, as stderr is. */
 static struct {
 	char program[32];
 	enum log_format format;
 	enum log_level level;
-} self = {"shd", LOG_FORMAT_TEXT, LOG_LEVEL_INFO};
+	enum output output;
+	int fd;                /* where lines go */
+	atomic_ulong dropped;  /* since the last that got through */
+} self = {.program = "shd", .level = LOG_LEVEL_INFO, .fd = STDERR_FILENO};
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+/*
+ * O_NONBLOCK belongs to the open file, which is shared with whoever gave it to us; so a pipe or terminal is opened once more for us
+ * alone. A socket cannot be, and need not.
+ */
+static void open_output(void)
+{
+	struct stat st;
+	int fd;
+
+	if (self.fd != STDERR_FILENO)
+		close(self.fd);
+	self.fd = STDERR_FILENO;
+	self.output = OUTPUT_FILE;
+	if (fstat(STDERR_FILENO, &st))
+		return;
+	if (S_ISSOCK(st.st_mode))
+		self.output = OUTPUT_SOCKET;
+	if (!S_ISFIFO(st.st_mode) && !isatty(STDERR_FILENO))
+		return;
+	fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	self.output = fd < 0 ? OUTPUT_SHARED : OUTPUT_PRIVATE;
+	if (fd >= 0)
+		self.fd = fd;
+}
 
 void log_init(const char *program, enum log_format format, enum log_level level)
 {
 	snprintf(self.program, sizeof(self.program), "%s", program);
+	open_output();
 	log_set(format, level);
 }
 
@@ -95,9 +134,9 @@ static size_t write_message(char *line, size_t len, const char *message)
 	return len;
 }
 
-static void write_line(enum log_level level, const char *message)
+static size_t make_line(char *line, enum log_level level, const char *message)
 {
-	char line[LOG_LINE_BYTES], when[CLOCK_RFC3339_BYTES];
+	char when[CLOCK_RFC3339_BYTES];
 	size_t len;
 
 	clock_format_rfc3339(clock_real_ms(), when);
@@ -113,8 +152,50 @@ static void write_line(enum log_level level, const char *message)
 	if (self.format == LOG_FORMAT_JSON)
 		len += (size_t)sprintf(line + len, "\"}");
 	line[len++] = '\n';
-	while (write(STDERR_FILENO, line, len) < 0 && errno == EINTR)
-		;
+	return len;
+}
+
+/* 0: all of it was taken, or nobody will ever read it. -1: there is no room. */
+static int put_line(const char *line, size_t len, int patience_ms)
+{
+	struct pollfd wait = {.fd = self.fd, .events = POLLOUT};
+
+	/* Of another user: all that can be asked is whether there is room now. */
+	if (self.output == OUTPUT_SHARED && poll(&wait, 1, patience_ms) == 0)
+		return -1;
+	while (len) {
+		ssize_t n = self.output == OUTPUT_SOCKET ? send(self.fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL)
+							 : write(self.fd, line, len);
+
+		if (n > 0) {
+			line += n;
+			len -= (size_t)n;
+		} else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+			if (!patience_ms || poll(&wait, 1, patience_ms) <= 0)
+				return -1;
+			patience_ms = 0; /* once: what others fill again is no reason to wait for ever */
+		} else if (n == 0 || errno != EINTR) {
+			return 0;
+		}
+	}
+	return 0;
+}
+
+static void write_line(enum log_level level, const char *message)
+{
+	unsigned long dropped = atomic_exchange(&self.dropped, 0);
+	char line[LOG_LINE_BYTES], note[128];
+
+	if (dropped) {
+		snprintf(note, sizeof(note), "%lu log line%s dropped here: nobody read the log", dropped,
+			dropped == 1 ? " was" : "s were");
+		if (put_line(line, make_line(line, LOG_LEVEL_WARN, note), 0)) {
+			atomic_fetch_add(&self.dropped, dropped + 1);
+			return;
+		}
+	}
+	if (put_line(line, make_line(line, level, message), dropped ? 0 : LOG_PATIENCE_MS))
+		atomic_fetch_add(&self.dropped, 1);
 }
 
 __attribute__((format(printf, 2, 0))) static void log_message(

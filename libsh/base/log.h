@@ -3,6 +3,9 @@
  * Logging to stderr, a line each: text ("2026-01-31T12:00:00.123Z info agent[123]: ...") or JSON
  * ({"time","level","program","pid","message"}). A line is one write(2) of at most 4 KiB, control characters
  * escaped, so lines of several processes do not mix. An error is logged where it is handled, once.
+ *
+ * Whoever reads a pipe, socket or terminal and stops doing so must not stop us: when nothing moves for a moment, lines are dropped,
+ * and the next that gets through is preceded by one that says how many. A file takes every line.
  */
 #ifndef SH_BASE_LOG_H
 #define SH_BASE_LOG_H

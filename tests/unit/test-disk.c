@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -163,6 +164,42 @@ static void test_log(void)
 	mem_free(large);
 }
 
+/* A pipe, or a socket, that is full and that nobody reads: lines are dropped, and counted in the first that finds room. */
+static void test_log_unread(bool socket)
+{
+	static char text[1 << 20];
+	int ends[2], saved = dup(STDERR_FILENO);
+	const char *note;
+	size_t got = 0;
+	ssize_t n;
+
+	if ((socket ? socketpair(AF_UNIX, SOCK_STREAM, 0, ends) : pipe(ends)) < 0)
+		exit(1);
+	fd_set_nonblock(ends[0]);
+	dup2(ends[1], STDERR_FILENO);
+	log_init("test", LOG_FORMAT_TEXT, LOG_LEVEL_INFO);
+	for (int i = 0; i < 20000; i++) /* more than either holds; would never end if it waited */
+		log_info("line %d", i);
+	ok(!(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK), "the %s is as it was for others", socket ? "socket" : "pipe");
+	while ((n = read(ends[0], text + got, sizeof(text) - 1 - got)) > 0)
+		got += (size_t)n;
+	ok(got && text[got - 1] == '\n' && !strstr(text, "line 19999\n"), "lines are dropped, whole ones");
+	log_info("the reader is back");
+	n = read(ends[0], text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	note = strstr(text, " log lines were dropped here");
+	ok(note && strstr(note, "the reader is back\n"), "their number is told when there is room again");
+	log_info("and again");
+	n = read(ends[0], text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	ok(!strstr(text, "dropped") && strstr(text, "and again\n"), "once");
+	dup2(saved, STDERR_FILENO);
+	log_init("test", LOG_FORMAT_TEXT, LOG_LEVEL_INFO);
+	close(ends[0]);
+	close(ends[1]);
+	close(saved);
+}
+
 int main(void)
 {
 	char template[] = "/tmp/test-disk-XXXXXX", *remove;
@@ -176,6 +213,8 @@ int main(void)
 	test_lock();
 	test_memory();
 	test_log();
+	test_log_unread(false);
+	test_log_unread(true);
 	path("");
 	remove = mem_printf("rm -rf '%s'", top);
 	ok(system(remove) == 0, "the directory is removed");
