@@ -211,6 +211,7 @@ void log_free(struct log *l)
 	loop_turn_end_cancel(&l->seal);
 	loop_turn_end_cancel(&l->deliver);
 	wal_stop(l->wal);
+	recover_release(l);
 	flush_release(l);
 	runs_release(l);
 	topics_release(l);

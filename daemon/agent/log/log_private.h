@@ -282,6 +282,7 @@ void runs_forget_below(struct log *l, const struct partition *p, int64_t offset)
 /* recover.c */
 void recover_start(struct log *l, void (*done)(struct log *l));
 void recover_step(struct log *l);
+void recover_release(struct log *l);
 /* Everything is synced and nothing more will be written. */
 void recover_write_clean(struct log *l);
 

@@ -33,6 +33,7 @@ struct recovery {
 	/* of the file being scanned */
 	uint64_t file_base, synced_lsn;
 	bool stepping;
+	struct turn_end go_on;
 	/* entries to be written again */
 	struct buf rewrite;
 	uint64_t rewrite_base, rewrite_generation, previous_end;
@@ -267,6 +268,20 @@ static void recover_remove_clean(struct log *l)
 	mem_free(path);
 }
 
+void recover_release(struct log *l)
+{
+	struct recovery *r = l->recovery;
+
+	if (!r)
+		return;
+	loop_turn_end_cancel(&r->go_on);
+	wal_list_free(r->files, r->count);
+	buf_release(&r->rewrite);
+	mem_free(r->rewritten);
+	mem_free(r);
+	l->recovery = NULL;
+}
+
 static void recover_finish(struct log *l)
 {
 	struct recovery *r = l->recovery;
@@ -294,39 +309,41 @@ static void recover_finish(struct log *l)
 			text_plural((int64_t)r->entries, "batch", "batches"), (unsigned long long)r->bytes, r->count,
 			text_plural((int64_t)r->count, "file", "files"), (long long)(clock_mono_ms() - r->started_ms));
 	void (*done)(struct log *) = r->done;
-	wal_list_free(r->files, r->count);
-	buf_release(&r->rewrite);
-	mem_free(r->rewritten);
-	mem_free(r);
-	l->recovery = NULL;
+	recover_release(l);
 	map_release(&l->deleted_ids);
 	flush_recycle(l);
 	flush_check(l);
 	done(l);
 }
 
-/* Go on with the next file, unless the index is at its limit: then whoever finishes a range calls again. */
+static void recover_go_on(void *ctx)
+{
+	recover_step(ctx);
+}
+
+/*
+ * Go on with the next file, unless the index is at its limit: then whoever finishes a range calls again. Between two files the
+ * loop turns: the session is renewed, and the supervisor hears that we live.
+ */
 void recover_step(struct log *l)
 {
 	struct recovery *r = l->recovery;
+	struct wal_file_name *f;
 	uint64_t index_max = (uint64_t)settings_number(l->self->settings, "wal.index_max_bytes");
 	struct err e = ERR_INIT;
 
-	if (!r || r->stepping)
+	if (!r || r->stepping || l->closed || (l->index_bytes > index_max / 2 && !flush_idle(l) && r->next < r->count))
 		return;
-	r->stepping = true;
-	while (r->next < r->count) {
-		if (l->index_bytes > index_max / 2 && !flush_idle(l)) {
-			r->stepping = false;
-			return;
-		}
-		struct wal_file_name *f = &r->files[r->next];
-
-		r->next++;
-		if (recover_file(l, f, r->next < r->count ? f + 1 : NULL, &e) < 0)
-			fatal_err(&e, "recovery of %s", f->path);
+	r->stepping = true; /* flushing what it finds may lead here again */
+	if (r->next == r->count) {
+		recover_finish(l);
+		return;
 	}
-	recover_finish(l);
+	f = &r->files[r->next++];
+	if (recover_file(l, f, r->next < r->count ? f + 1 : NULL, &e) < 0)
+		fatal_err(&e, "recovery of %s", f->path);
+	r->stepping = false;
+	loop_at_turn_end(l->loop, &r->go_on, recover_go_on, l);
 }
 
 static void recover_read_mark(struct log *l)
