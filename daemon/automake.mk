@@ -14,6 +14,7 @@ daemon_shd_SOURCES = \
 	daemon/datadir.c daemon/datadir.h \
 	daemon/listeners.c daemon/listeners.h \
 	daemon/notify.c daemon/notify.h \
+	daemon/program.c daemon/program.h \
 	daemon/shd.c \
 	daemon/supervisor.c daemon/supervisor.h
 daemon_shd_LDADD = daemon/libshdaemon.a libsh/libshrun.a libsh/libshbase.a

@@ -3,24 +3,23 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/messages.h"
-#include "libsh/base/clock.h"
+#include "daemon/program.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
 #include "libsh/base/mem.h"
 #include "libsh/run/chan.h"
-#include "libsh/run/spawn.h"
 
 enum {
 	PAUSE_FIRST_MS = 100,      /* before the second restart; the first is at once */
-	PAUSE_MAX_MS = 60000,
 	LIVED_WELL_MS = 5000,      /* after such a life the throttle starts anew */
+	PING_EVERY_MS = 5000,      /* at most; a quarter of watchdog.timeout if that is less */
+	PROBLEM_MAX_BYTES = 1024,
 	HOPELESS_FAILURES = 3,
 	SETTINGS_MAX_BYTES = 256 << 10,
 	PHASES = 3,
@@ -35,10 +34,14 @@ struct child {
 	enum child_state state;
 	pid_t pid;               /* 0: none */
 	struct chan *chan;
-	int64_t running_since_ms;
 	int64_t pause_ms;        /* before the next restart */
+	int deaths;              /* in a row, none of them after a good life */
+	char last_death[64];
 	int failures;            /* exits of its own before the family was ever ready */
-	struct timer restart;
+	struct timer restart, lived_well, watch;
+	bool pinged;             /* and has not answered */
+	bool wired;              /* a channel of it was made since it was last pinged */
+	int64_t silent_ms;       /* time that went by in which it could have answered */
 };
 struct children {
 	struct loop *loop;
@@ -55,6 +58,7 @@ struct children {
 };
 
 static void child_start_again(void *ctx);
+static void child_lived_well(void *ctx);
 
 struct children *children_new(struct loop *l, const char *data_dir, const struct listeners *listeners,
 	int agents, const struct children_events *events, void *ctx)
@@ -88,6 +92,8 @@ void children_free(struct children *c)
 	loop_turn_end_cancel(&c->gone);
 	for (int i = 0; i < c->count; i++) {
 		loop_timer_cancel(c->loop, &c->items[i].restart);
+		loop_timer_cancel(c->loop, &c->items[i].lived_well);
+		loop_timer_cancel(c->loop, &c->items[i].watch);
 		chan_free(c->items[i].chan);
 	}
 	mem_free(c);
@@ -129,7 +135,7 @@ static void started(void *ctx, struct chan_message *reply, const struct err *e)
 	if (child->state != STARTING)
 		return;
 	child->state = RUNNING;
-	child->running_since_ms = clock_mono_ms();
+	loop_timer_set(c->loop, &child->lived_well, LIVED_WELL_MS, child_lived_well, child);
 	log_debug("%s is ready (pid %d)", child_name(child), (int)child->pid);
 	for (int i = 0; i < c->count; i++)
 		if (c->items[i].state != RUNNING)
@@ -188,6 +194,7 @@ static void wire(struct child *a, struct child *b)
 		kill(a->pid, SIGKILL); /* it will be tried again */
 		return;
 	}
+	a->wired = b->wired = true;
 	tell(a, MSG_WIRE, &to_a, &fds[0], 1, answered);
 	tell(b, MSG_WIRE, &to_b, &fds[1], 1, answered);
 	fd_close(&fds[0]);
@@ -203,6 +210,45 @@ static void tell_listeners(struct child *child)
 
 		tell(child, MSG_LISTEN, &m, &l->items[i].fd, 1, answered);
 	}
+}
+
+/* What agents show as a problem: roles that do not stay alive. */
+static void tell_problem(struct child *agent)
+{
+	struct children *c = agent->family;
+	struct buf b = BUF_INIT(PROBLEM_MAX_BYTES);
+	struct msg_family m;
+
+	for (int i = 0; i < c->count; i++) {
+		const struct child *child = &c->items[i];
+
+		if (child->deaths > 1)
+			buf_addf(&b, "%sthe %s process ended %d times in a row (%s); the pause before it is started again is %lld ms",
+				b.len ? "; " : "", child_name(child), child->deaths, child->last_death,
+				(long long)child->pause_ms);
+	}
+	buf_addc(&b, '\0');
+	m.problem = b.overflow ? "many processes end again and again, see the log" : b.data;
+	tell(agent, MSG_FAMILY, &m, NULL, 0, answered);
+	buf_release(&b);
+}
+
+static void tell_problems(struct children *c)
+{
+	for (int i = 0; i < c->count; i++)
+		if (c->items[i].role == ROLE_AGENT)
+			tell_problem(&c->items[i]);
+}
+
+static void child_lived_well(void *ctx)
+{
+	struct child *child = ctx;
+	bool known = child->deaths > 1;
+
+	child->pause_ms = 0;
+	child->deaths = 0;
+	if (known)
+		tell_problems(child->family);
 }
 
 static void from_child(void *ctx, struct chan *chan, struct chan_message *m)
@@ -228,71 +274,13 @@ static const struct chan_handlers child_handlers = {from_child, channel_closed};
 
 /* ---- starting ---- */
 
-/*
- * The program of a role: in $SHD_LIBEXEC, beside shd in a build tree (daemon/agent/shd-agent beside
- * daemon/shd), or where it was installed.
- */
-static char *find_program(enum role role)
-{
-	const char *dir = getenv("SHD_LIBEXEC"), *name = role_name(role);
-	char self[4096], *path;
-	ssize_t n;
-
-	if (dir && *dir)
-		return mem_printf("%s/shd-%s", dir, name);
-	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (n > 0) {
-		self[n] = '\0';
-		*strrchr(self, '/') = '\0';
-		path = mem_printf("%s/%s/shd-%s", self, name, name);
-		if (!access(path, X_OK))
-			return path;
-		mem_free(path);
-	}
-	return mem_printf("%s/shd-%s", SH_LIBEXECDIR, name);
-}
-
-/*
- * Our environment without what is not a role's business: keys of the object store are for the store, those of
- * a database for meta. Settings reach the roles that need them by CONFIGURE. The strings stay ours.
- */
-static char **environment_for(enum role role)
-{
-	static const struct {
-		const char *prefix;
-		enum role role; /* the supervisor: nobody's */
-	} secrets[] = {{"AWS_", ROLE_STORE}, {"PG", ROLE_META}, {"SHD_", ROLE_SUPERVISOR},
-		{"STREAMCTL_", ROLE_SUPERVISOR}};
-	size_t count = 0, kept = 0;
-	char **result;
-
-	while (environ[count])
-		count++;
-	result = mem_array(count + 1, sizeof(*result));
-	for (size_t i = 0; i < count; i++) {
-		bool keep = true;
-
-		for (size_t j = 0; j < array_count(secrets); j++)
-			keep = keep && (secrets[j].role == role || strncmp(environ[i], secrets[j].prefix,
-									   strlen(secrets[j].prefix)) != 0);
-		if (keep)
-			result[kept++] = environ[i];
-	}
-	result[kept] = NULL;
-	return result;
-}
-
 static int launch(struct child *child, struct err *e)
 {
-	char *path = find_program(child->role), *title = mem_printf("shd: %s", child_name(child));
-	char *argv[] = {title, NULL}, **environment = environment_for(child->role);
 	int fds[2] = {-1, -1}, status = -1;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds)) {
-		err_sys(e, ERR_INTERNAL, "cannot make a channel");
-		goto out;
-	}
-	if (spawn_child(path, argv, environment, fds[1], &child->pid, e)) {
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds))
+		return err_sys(e, ERR_INTERNAL, "cannot make a channel");
+	if (program_start(child->role, child_name(child), fds[1], &child->pid, e)) {
 		child->pid = 0;
 		goto out;
 	}
@@ -305,10 +293,95 @@ static int launch(struct child *child, struct err *e)
 out:
 	fd_close(&fds[0]);
 	fd_close(&fds[1]);
-	mem_free(environment);
-	mem_free(path);
-	mem_free(title);
 	return status;
+}
+
+/* ---- the watch ---- */
+
+static struct child *find(struct children *c, enum role role, uint32_t index)
+{
+	for (int i = 0; i < c->count; i++)
+		if (c->items[i].role == role && c->items[i].index == index)
+			return &c->items[i];
+	return NULL;
+}
+
+/*
+ * Channels between two processes that live can be lost, when one of them was short of memory for a message. A peer that has died
+ * is not here, or its new life was wired while the answer was under way.
+ */
+static void wire_again(struct child *child, struct bytes lost)
+{
+	struct arena arena = ARENA_INIT;
+	struct msg_wire row;
+	size_t at = 0;
+
+	while (!child->wired && pack_row_next(lost, &at, msg_wire_fields, &row, &arena, NULL) == 1) {
+		struct child *peer = find(child->family, row.role, row.index);
+
+		if (!peer || !peer->chan || !talk(child->role, peer->role))
+			continue;
+		log_warn("the channel between %s and the %s process was lost: they get a new one", child_name(child),
+			role_name(peer->role));
+		wire(child, peer);
+		child->wired = false; /* there may be more */
+	}
+	arena_release(&arena);
+}
+
+static void ponged(void *ctx, struct chan_message *reply, const struct err *e)
+{
+	struct child *child = ctx;
+	struct arena arena = ARENA_INIT;
+	struct msg_pong pong;
+
+	child->pinged = false;
+	if (!reply)
+		answered(ctx, reply, e);
+	else if (!pack_read(msg_pong_fields, &pong, reply->body.data, reply->body.len, &arena, NULL))
+		wire_again(child, pong.lost);
+	arena_release(&arena);
+}
+
+/*
+ * It did not answer within `every`. Time in which it waits for a disk or a file server does not count: a sync may take long, and
+ * killing would not end it. Nor does time in which we did not run ourselves, since it is counted here and not by a clock.
+ */
+static void silent(struct child *child, int64_t every_ms, int64_t limit_ms)
+{
+	if (child->state == DRAINING || program_state(child->pid) == 'D')
+		return;
+	child->silent_ms += every_ms;
+	if (child->silent_ms < limit_ms)
+		return;
+	if (child->silent_ms >= limit_ms + every_ms) {
+		kill(child->pid, SIGKILL); /* one that is stopped does not hear the other */
+		return;
+	}
+	log_error("%s (pid %d) has not answered for %lld ms (watchdog.timeout): killing it", child_name(child),
+		(int)child->pid, (long long)child->silent_ms);
+	kill(child->pid, SIGABRT); /* it may leave a core */
+}
+
+static void watch(void *ctx)
+{
+	struct child *child = ctx;
+	struct msg_empty nothing = {0};
+	int64_t limit_ms = settings_number(child->family->settings, "watchdog.timeout"), every_ms = limit_ms / 4;
+
+	if (!child->chan)
+		return;
+	if (every_ms > PING_EVERY_MS)
+		every_ms = PING_EVERY_MS;
+	loop_timer_set(child->family->loop, &child->watch, every_ms, watch, child);
+	if (child->pinged) {
+		silent(child, every_ms, limit_ms);
+		return;
+	}
+	child->silent_ms = 0;
+	child->pinged = true;
+	child->wired = false;
+	tell(child, MSG_PING, &nothing, NULL, 0, ponged);
 }
 
 static int child_start(struct child *child, struct err *e)
@@ -325,7 +398,11 @@ static int child_start(struct child *child, struct err *e)
 			wire(child, &c->items[i]);
 	if (child->role == ROLE_AGENT)
 		tell_listeners(child);
+	if (child->role == ROLE_AGENT)
+		tell_problem(child);
 	tell(child, MSG_START, &nothing, NULL, 0, started);
+	child->pinged = false;
+	watch(child);
 	return 0;
 }
 
@@ -401,17 +478,19 @@ void children_kill(struct children *c)
 
 static void restart_later(struct child *child)
 {
-	int64_t pause_ms;
+	int64_t pause_ms = child->pause_ms, max_ms = settings_number(child->family->settings, "restart.max_pause");
 
-	if (child->running_since_ms && clock_mono_ms() - child->running_since_ms >= LIVED_WELL_MS)
-		child->pause_ms = 0;
-	child->running_since_ms = 0;
-	pause_ms = child->pause_ms;
+	child->deaths++;
 	child->pause_ms = pause_ms ? 2 * pause_ms : PAUSE_FIRST_MS;
-	if (child->pause_ms > PAUSE_MAX_MS)
-		child->pause_ms = PAUSE_MAX_MS;
-	log_info("starting %s again%s", child_name(child), pause_ms ? " after a pause" : "");
+	if (child->pause_ms > max_ms)
+		child->pause_ms = max_ms;
+	if (pause_ms)
+		log_info("starting %s again after a pause of %lld ms", child_name(child), (long long)pause_ms);
+	else
+		log_info("starting %s again", child_name(child));
 	loop_timer_set(child->family->loop, &child->restart, pause_ms, child_start_again, child);
+	if (child->deaths > 1)
+		tell_problems(child->family);
 }
 
 static void child_start_again(void *ctx)
@@ -422,18 +501,23 @@ static void child_start_again(void *ctx)
 	if (!child_start(child, &e))
 		return;
 	log_error("%s: %s", child_name(child), e.text);
-	if (!child->pid)
-		restart_later(child);
+	if (child->pid)
+		return; /* killed, and on its way here again */
+	snprintf(child->last_death, sizeof(child->last_death), "could not be started");
+	restart_later(child);
 }
 
-static void log_death(const struct child *child, pid_t pid, int status)
+static void note_death(struct child *child, pid_t pid, int status)
 {
+	char *what = child->last_death;
+
 	if (WIFSIGNALED(status))
-		log_error("%s (pid %d) was killed by signal %d (%s)", child_name(child), (int)pid,
-			WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else if (child->state != DRAINING || WEXITSTATUS(status))
-		log_error("%s (pid %d) exited with status %d", child_name(child), (int)pid,
-			WEXITSTATUS(status));
+		snprintf(what, sizeof(child->last_death), "was killed by signal %d (%s)", WTERMSIG(status),
+			strsignal(WTERMSIG(status)));
+	else
+		snprintf(what, sizeof(child->last_death), "exited with status %d", WEXITSTATUS(status));
+	if (child->state != DRAINING || !WIFEXITED(status) || WEXITSTATUS(status))
+		log_error("%s (pid %d) %s", child_name(child), (int)pid, what);
 	else
 		log_debug("%s (pid %d) has drained", child_name(child), (int)pid);
 }
@@ -444,11 +528,13 @@ static void child_died(struct child *child, int status)
 	bool finished = c->killing || (c->draining && phase_of(child) <= c->phase);
 
 	if (!c->killing)
-		log_death(child, child->pid, status);
+		note_death(child, child->pid, status);
 	if (finished && !(WIFEXITED(status) && !WEXITSTATUS(status)))
 		c->unclean = true;
 	child->pid = 0;
 	child->state = DOWN;
+	loop_timer_cancel(c->loop, &child->lived_well);
+	loop_timer_cancel(c->loop, &child->watch);
 	chan_free(child->chan);
 	child->chan = NULL;
 	if (c->draining)

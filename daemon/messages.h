@@ -23,6 +23,8 @@ const char *role_name(enum role r); /* "agent" */
 	M(LISTEN,          SUPERVISOR, AGENT,   listen,          empty,            true)  \
 	M(START,           SUPERVISOR, ANY,     empty,           empty,            true)  \
 	M(DRAIN,           SUPERVISOR, ANY,     empty,           empty,            true)  \
+	M(PING,            SUPERVISOR, ANY,     empty,           pong,             true)  \
+	M(FAMILY,          SUPERVISOR, AGENT,   family,          empty,            true)  \
 	/* leases and topics */                                                          \
 	M(SESSION_OPEN,    AGENT,      META,    session_open,    session_opened,   true)  \
 	M(SESSION_RENEW,   AGENT,      META,    session_renew,   session_renewed,  true)  \
@@ -77,6 +79,10 @@ bool message_allowed(int type, enum role from, enum role to);
 #define WIRE_FIELDS(F, S) F(S, U8, role) F(S, U32, index)
 /* One descriptor: a listening socket. */
 #define LISTEN_FIELDS(F, S) F(S, STR, protocol) F(S, STR, address)
+/* lost: rows of wire, the peers to which there is no channel. */
+#define PONG_FIELDS(F, S) F(S, BYTES, lost)
+/* What is wrong with other processes of the family; empty: nothing. */
+#define FAMILY_FIELDS(F, S) F(S, STR, problem)
 
 #define SESSION_OPEN_FIELDS(F, S) F(S, U32, slot) F(S, UUID, slot_id) F(S, STR, address) F(S, I64, ttl_ms)
 #define SESSION_OPENED_FIELDS(F, S) F(S, U64, session) F(S, U64, incarnation) F(S, U64, commit_sequence)
@@ -152,7 +158,7 @@ enum object_read_flags {
 /* failed 1: it could not be stored; taken 1: because that name is taken, so another metadata gives names to this store. */
 #define SNAPSHOT_STORED_FIELDS(F, S) F(S, STR, name) F(S, U8, failed) F(S, U8, taken)
 
-#define MESSAGE_BODIES(B) B(empty, EMPTY_FIELDS) B(configure, CONFIGURE_FIELDS) B(wire, WIRE_FIELDS) B(listen, LISTEN_FIELDS) \
+#define MESSAGE_BODIES(B) B(empty, EMPTY_FIELDS) B(configure, CONFIGURE_FIELDS) B(wire, WIRE_FIELDS) B(listen, LISTEN_FIELDS) B(pong, PONG_FIELDS) B(family, FAMILY_FIELDS) \
 	B(session_open, SESSION_OPEN_FIELDS) B(session_opened, SESSION_OPENED_FIELDS) B(session_renew, SESSION_RENEW_FIELDS) \
 	B(session_renewed, SESSION_RENEWED_FIELDS) B(topic_row, TOPIC_ROW_FIELDS) B(partition_row, PARTITION_ROW_FIELDS) \
 	B(session_close, SESSION_CLOSE_FIELDS) B(meta_changed, META_CHANGED_FIELDS) B(topic_create, TOPIC_CREATE_FIELDS) \

@@ -464,6 +464,17 @@ static void peer_closed(void *ctx, struct chan *c)
 
 static const struct chan_handlers peer_handlers = {request_came, peer_closed};
 
+void peer_list_lost(struct role_life *life, struct buf *rows)
+{
+	list_for_each(it, &life->peers) {
+		const struct peer *p = list_entry(it, struct peer, node);
+		struct msg_wire row = {(uint8_t)p->role, p->index};
+
+		if (!p->chan)
+			pack_row_write(rows, msg_wire_fields, &row);
+	}
+}
+
 int peer_wire(struct role_life *life, enum role role, uint32_t index, int fd, struct err *e)
 {
 	struct peer *p;

@@ -28,6 +28,8 @@ static inline struct role_life *role_life(struct role_self *self)
 
 /* Takes fd, also on error; an older channel to that peer is dropped. */
 int peer_wire(struct role_life *life, enum role role, uint32_t index, int fd, struct err *e);
+/* Adds a row of WIRE for each peer to which there is no channel. */
+void peer_list_lost(struct role_life *life, struct buf *rows);
 /* The role is ready: hand on the requests that came in before. */
 void peer_accept(struct role_life *life);
 

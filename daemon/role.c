@@ -17,7 +17,7 @@
 #include "libsh/base/log.h"
 #include "libsh/run/proctitle.h"
 
-enum { SUPERVISOR_FD = 3 };
+enum { SUPERVISOR_FD = 3, PONG_MAX_BYTES = 16 << 10 };
 
 static void set_title(struct role_life *life, const char *state)
 {
@@ -94,6 +94,25 @@ static void drain(struct role_life *life, uint32_t id)
 		role_drained(&life->self);
 }
 
+static void take_family(struct role_life *life, const struct msg_family *m)
+{
+	mem_free(life->self.family_problem);
+	life->self.family_problem = *m->problem ? mem_strdup(m->problem) : NULL;
+}
+
+static void pong(struct role_life *life, uint32_t id)
+{
+	struct buf rows = BUF_INIT(PONG_MAX_BYTES), b = BUF_INIT(PONG_MAX_BYTES);
+	struct msg_pong m;
+
+	peer_list_lost(life, &rows);
+	m.lost = (struct bytes){(uint8_t *)rows.data, rows.len};
+	pack_write(&b, msg_pong_fields, &m);
+	chan_reply(life->supervisor, id, MSG_PING, b.data, b.len, NULL, 0);
+	buf_release(&rows);
+	buf_release(&b);
+}
+
 static int handle(struct role_life *life, struct chan_message *m, struct err *e)
 {
 	struct arena arena = ARENA_INIT;
@@ -101,6 +120,7 @@ static int handle(struct role_life *life, struct chan_message *m, struct err *e)
 		struct msg_configure configure;
 		struct msg_wire wire;
 		struct msg_listen listen;
+		struct msg_family family;
 		struct msg_empty empty;
 	} body;
 	int status;
@@ -117,6 +137,8 @@ static int handle(struct role_life *life, struct chan_message *m, struct err *e)
 		status = wire(life, &body.wire, m, e);
 	else if (!status && m->type == MSG_LISTEN)
 		status = take_listener(life, &body.listen, m, e);
+	else if (!status && m->type == MSG_FAMILY)
+		take_family(life, &body.family);
 	arena_release(&arena);
 	return status;
 }
@@ -133,6 +155,8 @@ static void supervisor_request(void *ctx, struct chan *c, struct chan_message *m
 		start(life, m->id);
 	} else if (m->type == MSG_DRAIN) {
 		drain(life, m->id);
+	} else if (m->type == MSG_PING) {
+		pong(life, m->id);
 	} else {
 		chan_reply(c, m->id, m->type, NULL, 0, NULL, 0);
 	}

@@ -21,6 +21,7 @@ struct role_self {
 	struct settings *settings;
 	const char *data_dir;
 	uint32_t index, count; /* which of how many of this role */
+	char *family_problem;  /* of other processes, for people; NULL: none */
 	struct arena arena;    /* lives as long as the process */
 };
 struct role_request { /* a peer's request, body already unpacked */

@@ -25,6 +25,7 @@ SHELL_TESTS = \
 	tests/t0100-shd.t \
 	tests/t0101-family.t \
 	tests/t0102-surroundings.t \
+	tests/t0103-watch.t \
 	tests/t0010-layers.t \
 	tests/t0011-exported-names.t \
 	tests/t0012-design.t \

@@ -139,6 +139,8 @@ static bool write_once(struct worker *w, struct mini_http *http, char *body, siz
 		note_ack(w, http->body, level, partition, first, count);
 		return true;
 	}
+	if (status == 503 && !http->retry_after)
+		load_problem(l, "a 503 does not say when to try again: %.300s", http->body);
 	if (status == 0 || status == 429 || status == 503) {
 		l->refused += count;
 		pause_us(RETRY_MS * 1000);

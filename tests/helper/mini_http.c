@@ -186,6 +186,7 @@ static int receive_answer(struct mini_http *h)
 	chunked = value && !strncasecmp(value, "chunked", 7);
 	value = find_header(h->data, "connection");
 	closes = value && !strncasecmp(value, "close", 5);
+	h->retry_after = find_header(h->data, "retry-after") != NULL;
 	value = find_header(h->data, "content-length");
 	h->body_size = value ? strtoul(value, NULL, 10) : 0;
 	if (h->body_size > MINI_HTTP_MAX_BODY)

@@ -20,6 +20,7 @@ struct mini_http {
 	size_t size, capacity;
 	char *body; /* of the last answer, inside data */
 	size_t body_size;
+	bool retry_after; /* the last answer had that field */
 };
 
 void mini_http_init(struct mini_http *h, const char *port_file, int timeout_ms);

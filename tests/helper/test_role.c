@@ -2,20 +2,24 @@
 /*
  * Stands in for every role program in tests of the supervisor; which one it is its title says ("shd: agent 0"). The agent asks meta and
  * store for their status, is ready when both have answered, and goes on asking meta. A file DIR/test-ROLE makes it misbehave:
- * "exit": exits with status 3 instead of starting; "never": so, and starting it again does not help; "stuck": never drains; "deaf": never becomes ready.
+ * "exit": exits with status 3 instead of starting; "never": so, and starting it again does not help; "stuck": never drains; "deaf": never becomes ready;
+ * "spin": asked for its status it never returns; "cut" (the agent): it cuts the channels to its peers, once.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "daemon/role.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/log.h"
 
-enum { ASK_AGAIN_MS = 20, TIMEOUT_MS = 30000 };
+enum { ASK_AGAIN_MS = 20, TIMEOUT_MS = 30000, FIRST_PEER_FD = 4, FD_MAX = 64 };
 
 static struct timer again;
 static int answers;
+static bool has_cut;
 
 static bool told_to(const struct role_self *self, const char *what)
 {
@@ -37,14 +41,31 @@ static void answered(void *ctx, const void *reply, struct chan_message *message,
 	(void)message;
 	if (!reply)
 		log_error("call failed: %s", e->text);
+	else if (has_cut)
+		log_info("answered after the cut");
 	if (++answers == 2)
 		role_ready(self);
 	if (answers >= 2)
 		loop_timer_set(self->loop, &again, ASK_AGAIN_MS, ask, self);
 }
 
+/* As if the kernel had refused a message: both sides live, the channel is gone. */
+static void cut_channels(void)
+{
+	for (int fd = FIRST_PEER_FD; fd < FD_MAX; fd++) {
+		int type = 0;
+		socklen_t size = sizeof(type);
+
+		if (!getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) && type == SOCK_SEQPACKET)
+			shutdown(fd, SHUT_RDWR);
+	}
+	has_cut = true;
+}
+
 static void ask(void *ctx)
 {
+	if (!has_cut && told_to(ctx, "cut"))
+		cut_channels();
 	peer_call(ctx, ROLE_META, 0, MSG_META_STATUS, NULL, NULL, 0, TIMEOUT_MS, answered, ctx);
 }
 
@@ -80,6 +101,8 @@ static void request(struct role_self *self, struct role_request *r)
 	struct msg_meta_status meta = {.url = settings_string(self->settings, "log.level")};
 	struct msg_store_status store = {.url = settings_string(self->settings, "log.level")};
 
+	while (told_to(self, "spin"))
+		;
 	role_answer(r->reply, r->type == MSG_META_STATUS ? (void *)&meta : (void *)&store, NULL, 0);
 }
 

@@ -26,6 +26,12 @@ void handle_ready(struct http_request *r)
 		http_answer_err(r, &e);
 		return;
 	}
+	for (enum role peer = ROLE_STORE; peer <= ROLE_META; peer++)
+		if (!peer_connected(r->server->self, peer, 0)) {
+			err_set(&e, ERR_UNAVAILABLE, "the %s process is away, and being started again", role_name(peer));
+			http_answer_err(r, &e);
+			return;
+		}
 	log_get_status(r->server->log, &status);
 	if (status.serving) {
 		answer_text(r, 200, "{\"status\":\"ready\"}\n");

@@ -51,10 +51,12 @@ static void add_log(struct buf *out, const struct log_status *log)
 		add(out, "a read failed at %s: %s", clock_format_rfc3339(log->read_error_ms, when), log->read_error);
 }
 
-static void add_peers(struct buf *out, const struct peer_status *p)
+static void add_peers(struct buf *out, const struct role_self *self, const struct peer_status *p)
 {
 	char when[CLOCK_RFC3339_BYTES];
 
+	if (self->family_problem)
+		add(out, "%s", self->family_problem);
 	if (!p->meta_known)
 		add(out, "the process that owns the metadata does not answer");
 	if (!p->store_known)
@@ -97,7 +99,7 @@ void problems_write(struct buf *out, struct http_server *s, const struct log_sta
 	json_write_name(out, "problems");
 	json_write_open(out, '[');
 	add_log(out, log);
-	add_peers(out, p);
+	add_peers(out, s->self, p);
 	damaged = each_damaged(s, out, add_damaged);
 	if (damaged > PROBLEMS_DAMAGED_MAX)
 		add(out, "%" PRIu64 " more partitions do not serve", damaged - PROBLEMS_DAMAGED_MAX);
