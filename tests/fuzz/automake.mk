@@ -42,7 +42,7 @@ tests_fuzz_fuzz_format_string_LDADD = $(FUZZ_LIBS)
 FUZZ_TESTS += tests/fuzz/fuzz-http
 tests_fuzz_fuzz_http_SOURCES = tests/fuzz/fuzz-http.c tests/helper/fake_log.c tests/helper/fake_log.h
 tests_fuzz_fuzz_http_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
-tests_fuzz_fuzz_http_LDADD = daemon/agent/libshhttp.a libsh/libshrun.a $(FUZZ_LIBS) $(JANSSON_LIBS)
+tests_fuzz_fuzz_http_LDADD = daemon/agent/libshhttp.a daemon/libshdaemon.a libsh/libshrun.a $(FUZZ_LIBS) $(JANSSON_LIBS)
 
 FUZZ_TESTS += tests/fuzz/fuzz-wal
 tests_fuzz_fuzz_wal_SOURCES = tests/fuzz/fuzz-wal.c

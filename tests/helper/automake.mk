@@ -40,7 +40,7 @@ check_PROGRAMS += tests/helper/meta-load
 tests_helper_meta_load_SOURCES = tests/helper/meta_load.c
 tests_helper_meta_load_LDADD = daemon/libshdaemon.a libsh/libshrun.a libsh/libshformat.a libsh/libshbase.a
 # The agent's HTTP server on a log in memory, and a client that sends bytes as they are.
-HTTP_TEST_LIBS = daemon/agent/libshhttp.a libsh/libshrun.a $(FORMAT_LIBS) $(JANSSON_LIBS)
+HTTP_TEST_LIBS = daemon/agent/libshhttp.a daemon/libshdaemon.a libsh/libshrun.a $(FORMAT_LIBS) $(JANSSON_LIBS)
 check_PROGRAMS += tests/helper/http-server tests/helper/raw-http
 tests_helper_http_server_SOURCES = tests/helper/http_server.c tests/helper/fake_log.c tests/helper/fake_log.h
 tests_helper_http_server_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
