@@ -42,6 +42,7 @@ daemon_agent_libshhttp_a_SOURCES = \
 	daemon/agent/http/parser.c daemon/agent/http/parser.h \
 	daemon/agent/http/partition_choice.c \
 	daemon/agent/http/peer_status.c daemon/agent/http/peer_status.h \
+	daemon/agent/http/pipeline.c \
 	daemon/agent/http/problems.c daemon/agent/http/problems.h \
 	daemon/agent/http/reader.c daemon/agent/http/reader.h \
 	daemon/agent/http/request.h \

@@ -68,6 +68,10 @@ struct http_conn {
 /* server.c */
 /* a connected stream socket, for tests */
 struct conn *http_server_attach(struct http_server *s, int fd, struct err *e);
+void http_server_check_drained(struct http_server *s); /* at the end of this turn, when it is to drain */
+
+/* pipeline.c */
+extern const struct conn_handlers http_pipeline_handlers;
 void http_conn_advance(struct http_conn *c); /* after an answer was completed or the queue has changed */
 
 /* partition_choice.c */
