@@ -19,6 +19,8 @@ SHELL_TESTS = \
 	tests/t0310-http-api.t \
 	tests/t0200-meta.t \
 	tests/t0410-retention.t \
+	tests/t0411-deletion.t \
+	tests/t0412-deletion-s3.t \
 	tests/t0420-rebuild.t \
 	tests/t0401-store.t \
 	tests/t0302-read-ahead.t \
@@ -41,7 +43,7 @@ SHELL_TESTS = \
 	tests/t0530-problems.t \
 	tests/t0600-sim.t
 TESTS += $(SHELL_TESTS)
-EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/rgw.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
+EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/rgw.sh tests/deletion.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
 
 # distcheck runs this from where it installed; in a staged directory the paths that were compiled in lead nowhere.
 installcheck-local:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SNAPSHOT_TAKE from meta, OBJECT_PUT to the store, SNAPSHOT_STORED to meta. The newest few stay; older ones are removed now and
- * then, by listing. Snapshots that are newer than the one just put belong to another metadata and are left alone.
+ * then, by listing. Those of another incarnation, or newer than the one just put, belong to another metadata and are left alone.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -61,7 +61,7 @@ static void older_listed(void *ctx, const void *reply, struct chan_message *mess
 	struct msg_listed_row row;
 	struct err bad = ERR_INIT;
 	struct bytes rows;
-	uint64_t incarnation, number;
+	uint64_t incarnation, number, ours = 0, newest = 0;
 	size_t at = 0, count = 0;
 	const char **names;
 
@@ -72,9 +72,10 @@ static void older_listed(void *ctx, const void *reply, struct chan_message *mess
 		finish();
 		return;
 	}
+	snapshot_name_parse(errand.name, &ours, &newest);
 	names = arena_alloc(&errand.arena, (rows.len / 16 + 1) * sizeof(*names)); /* a row has more bytes */
 	while (pack_row_next(rows, &at, msg_listed_row_fields, &row, &errand.arena, &bad) == 1)
-		if (snapshot_name_parse(row.name, &incarnation, &number) && strcmp(row.name, errand.name) <= 0)
+		if (snapshot_name_parse(row.name, &incarnation, &number) && incarnation == ours && number <= newest)
 			names[count++] = row.name;
 	if (count)
 		qsort(names, count, sizeof(*names), compare_names);
