@@ -13,6 +13,8 @@ libsh_libshformat_a_SOURCES = \
 	libsh/format/decompressor.c \
 	libsh/format/format_string.c \
 	libsh/format/format_string.h \
+	libsh/format/format_string_private.h \
+	libsh/format/format_string_read.c \
 	libsh/format/json_scan.c \
 	libsh/format/json_scan.h \
 	libsh/format/json_write.c \

@@ -3,7 +3,7 @@
  * Format strings of `streamctl consume -f` and `produce -f`: %t topic %p partition %o offset %T timestamp ms
  * %k key %v value %K %V their lengths (-1 for null) %h headers %% and \n \t \0 \xNN \\; modifiers %k{hex}
  * %v{base64} %v{json} %T{rfc3339}. %h prints the headers as the JSON array of ndjson.h; {hex} and {base64} print
- * null as "-". Which formats can be read back, and why, is at the top of format_string.c.
+ * null as "-". Which formats can be read back, and why, is at the top of format_string_read.c.
  */
 #ifndef SH_FORMAT_FORMAT_STRING_H
 #define SH_FORMAT_FORMAT_STRING_H
