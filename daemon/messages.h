@@ -84,7 +84,9 @@ bool message_allowed(int type, enum role from, enum role to);
 /* What is wrong with other processes of the family; empty: nothing. */
 #define FAMILY_FIELDS(F, S) F(S, STR, problem)
 
-#define SESSION_OPEN_FIELDS(F, S) F(S, U32, slot) F(S, UUID, slot_id) F(S, STR, address) F(S, I64, ttl_ms)
+/* seen_*: what the slot remembers of metadata with that incarnation; those that have less are an older copy and open nothing (ERR_CORRUPT). */
+#define SESSION_OPEN_FIELDS(F, S) F(S, U32, slot) F(S, UUID, slot_id) F(S, STR, address) F(S, I64, ttl_ms) F(S, U64, seen_incarnation) \
+	F(S, U64, seen_session) F(S, U64, seen_sequence)
 #define SESSION_OPENED_FIELDS(F, S) F(S, U64, session) F(S, U64, incarnation) F(S, U64, commit_sequence)
 #define SESSION_RENEW_FIELDS(F, S) F(S, U64, session) F(S, U64, version)
 /* Rows changed above the version given. */
@@ -116,7 +118,8 @@ enum session_renewed_flags { SESSION_RENEWED_MORE = 1 /* ask again */ };
 #define SEGMENT_BUILT_FIELDS(F, S) F(S, STR, object) F(S, U64, bytes) F(S, U32, crc) F(S, BYTES, runs)
 #define SEGMENT_INTENT_FIELDS(F, S) F(S, U64, session) F(S, UUID, object)
 #define SEGMENT_INTENDED_FIELDS(F, S) F(S, STR, object) F(S, U64, number) F(S, U64, newest_committed) F(S, U64, incarnation)
-#define SEGMENT_COMMIT_FIELDS(F, S) F(S, U64, session) F(S, STR, object) F(S, U64, bytes) F(S, U32, crc) F(S, BYTES, runs)
+/* seen: the highest commit sequence that the agent ever saw; metadata that have less are an older copy and judge nothing (ERR_CORRUPT). */
+#define SEGMENT_COMMIT_FIELDS(F, S) F(S, U64, session) F(S, U64, seen) F(S, STR, object) F(S, U64, bytes) F(S, U32, crc) F(S, BYTES, runs)
 /* verdicts: one byte (enum meta_verdict) a run, in order. */
 #define SEGMENT_COMMITTED_FIELDS(F, S) F(S, U64, commit_sequence) F(S, BYTES, verdicts)
 #define RUN_FIND_FIELDS(F, S) F(S, UUID, topic) F(S, U32, partition) F(S, U8, by_timestamp) F(S, I64, value) F(S, I64, from_offset)

@@ -28,7 +28,7 @@ static int handle_session_open(struct meta_role *r, const void *body, void *repl
 {
 	const struct msg_session_open *m = body;
 	struct msg_session_opened *out = reply;
-	struct meta_session s;
+	struct meta_session s = {.session = m->seen_session, .incarnation = m->seen_incarnation, .commit_sequence = m->seen_sequence};
 
 	if (r->meta->driver->session_open(r->meta, m->slot, &m->slot_id, m->address, m->ttl_ms, &s, e) < 0)
 		return -1;
@@ -212,6 +212,21 @@ static int handle_segment_intent(struct meta_role *r, const void *body, void *re
 		r->meta, m->session, &m->object, out->object, &out->number, &out->newest_committed, e);
 }
 
+/* A refusal would take a sequence number as well, and so hide that the metadata went back. */
+static int check_seen(struct meta_role *r, uint64_t session, uint64_t seen, struct err *e)
+{
+	struct err over = ERR_INIT;
+	struct meta_session s;
+
+	if (r->meta->driver->session_renew(r->meta, session, &s, &over) < 0) /* the commit says so by its verdicts */
+		return over.code == ERR_FENCED ? 0 : (*e = over, -1);
+	if (s.commit_sequence >= seen)
+		return 0;
+	err_set(e, ERR_CORRUPT, "the metadata went back in time (commit %llu, but %llu was seen)",
+		(unsigned long long)s.commit_sequence, (unsigned long long)seen);
+	return err_hint(e, "see streamhouse-recovery(7)");
+}
+
 static int handle_segment_commit(struct meta_role *r, const void *body, void *reply, struct err *e)
 {
 	const struct msg_segment_commit *m = body;
@@ -223,7 +238,7 @@ static int handle_segment_commit(struct meta_role *r, const void *body, void *re
 	uint8_t *bytes;
 	size_t count;
 
-	if (segment_runs_decode(m->runs.data, m->runs.len, a, &runs, &count, e) < 0)
+	if (check_seen(r, m->session, m->seen, e) < 0 || segment_runs_decode(m->runs.data, m->runs.len, a, &runs, &count, e) < 0)
 		return -1;
 	verdicts = arena_alloc(a, (count + 1) * sizeof(*verdicts));
 	if (r->meta->driver->segment_commit(

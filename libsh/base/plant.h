@@ -23,7 +23,13 @@
 	P(commit_out_of_order, "any range that is built is committed, not the oldest first")               \
 	P(commit_unknown_is_done, "a commit whose answer is lost is taken for done")                       \
 	P(next_file_too_early, "the next WAL file is written before the one before is synced")             \
-	P(old_session_commits, "a commit does not ask whether its session is over")
+	P(old_session_commits, "a commit does not ask whether its session is over")                        \
+	P(tail_without_lease, "the tail is read without asking whether the lease still holds")             \
+	P(stale_end_told, "an agent whose lease is over calls an offset that it does not know out of range") \
+	P(refusal_believed, "a refused commit is acted on without asking whether the session is over")     \
+	P(back_in_time_taken, "metadata older than what was seen are taken")                               \
+	P(back_in_time_judged, "older metadata judge commits of an agent that has seen newer ones")         \
+	P(seen_forgotten, "WAL files are recycled before it is on disk which commit was seen")
 
 #define P(name, text) PLANT_##name,
 enum plant { PLANT_none, PLANT_LIST(P) };

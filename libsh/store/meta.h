@@ -89,7 +89,8 @@ struct meta_driver {
 	int (*changes)(struct meta *m, uint64_t since, struct arena *a, struct meta_topic **topics, size_t *topic_count,
 		struct meta_partition **partitions, size_t *partition_count, uint64_t *version, struct err *e);
 
-	/* Sessions. open: the caller holds the slot's lock, so an older session of the slot is over at once. */
+	/* Sessions. open: the caller holds the slot's lock, so an older session of the slot is over at once. *out says at first what the
+	 * slot remembers: ERR_CORRUPT when metadata of that incarnation have fewer sessions or commits, for then they are an older copy. */
 	int (*session_open)(struct meta *m, uint32_t slot, const struct uuid *slot_id, const char *address, int64_t ttl_ms,
 		struct meta_session *out, struct err *e);
 	/* ERR_FENCED when it is not the slot's newest. *out (NULL allowed) is the session with the commit sequence of now. */

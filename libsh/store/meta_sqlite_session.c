@@ -38,6 +38,21 @@ static int check_binding(const struct meta_sqlite *m, uint32_t slot, const struc
 	return 0;
 }
 
+static int check_age(const struct meta_sqlite *m, const struct meta_session *seen, struct err *e)
+{
+	bool ours = seen->incarnation == m->state.incarnation;
+
+	if (ours && seen->commit_sequence > m->state.commit_sequence)
+		err_set(e, ERR_CORRUPT, "the metadata went back in time (commit %llu, but %llu was seen)",
+			(unsigned long long)m->state.commit_sequence, (unsigned long long)seen->commit_sequence);
+	else if (ours && seen->session > m->state.session)
+		err_set(e, ERR_CORRUPT, "the metadata went back in time (session %llu, but %llu was seen)",
+			(unsigned long long)m->state.session, (unsigned long long)seen->session);
+	else
+		return 0;
+	return err_hint(e, "see streamhouse-recovery(7)");
+}
+
 static int check_open(const struct meta_sqlite *m, uint32_t slot, const struct uuid *id, const char *address,
 	int64_t ttl_ms, struct err *e)
 {
@@ -93,7 +108,7 @@ int meta_sqlite_session_open(struct meta *base, uint32_t slot, const struct uuid
 	address = address ? address : "";
 	if (meta_sqlite_change_begin(m, e) < 0)
 		return -1;
-	if (check_open(m, slot, slot_id, address, ttl_ms, e) < 0)
+	if (check_open(m, slot, slot_id, address, ttl_ms, e) < 0 || check_age(m, out, e) < 0)
 		return meta_sqlite_change_end(m, -1, e);
 	m->state.session++;
 	m->state_changed = true;

@@ -24,7 +24,7 @@ struct fake {
 	struct object_store *store;
 	bool down[ROLE_COUNT];
 	struct fake_fault faults[4];
-	int fault_count, verdict; /* verdict: forced on the next commit, -1: none */
+	int fault_count, verdict, verdict_times; /* verdict: forced on the next commits */
 	struct list calls; /* under way */
 };
 
@@ -58,7 +58,6 @@ struct role_self *fake_self(const char *data_dir)
 	f->self.settings = settings_new();
 	f->self.loop = loop_new(&e);
 	f->self.count = 1;
-	f->verdict = -1;
 	if (disk_make_dirs(objects, &e) < 0 || disk_make_dirs(meta, &e) < 0 || object_dir_open(objects, &f->store, &e) < 0 ||
 		meta_open("sqlite:", data_dir, false, &f->meta, &e) < 0)
 		die("fake peers", &e);
@@ -115,9 +114,12 @@ void fake_fault(struct role_self *self, int type, enum err_code code, bool act)
 		f->faults[f->fault_count++] = (struct fake_fault){type, code, act};
 }
 
-void fake_verdict(struct role_self *self, int verdict)
+void fake_verdict(struct role_self *self, int verdict, int times)
 {
-	container_of(self, struct fake, self)->verdict = verdict;
+	struct fake *f = container_of(self, struct fake, self);
+
+	f->verdict = verdict;
+	f->verdict_times = times;
 }
 
 /* The fault for this call, taken out of the queue; code ERR_NONE: none. */
@@ -139,7 +141,7 @@ static int fake_renew(struct fake *f, const struct msg_session_renew *m, struct 
 	static struct buf topics_rows = BUF_INIT(1 << 24), partition_rows = BUF_INIT(1 << 24);
 	struct meta_topic *topics;
 	struct meta_partition *partitions;
-	struct meta_session session;
+	struct meta_session session = {0};
 	size_t nt, np;
 
 	if (f->meta->driver->session_renew(f->meta, m->session, &session, e) < 0 ||
@@ -179,9 +181,9 @@ static int fake_commit(struct fake *f, const struct msg_segment_commit *m, struc
 		return -1;
 	verdicts = arena_alloc(a, n * sizeof(*verdicts) + 1);
 	bytes = arena_alloc(a, n + 1);
-	if (f->verdict >= 0) {
+	if (f->verdict_times > 0) {
 		memset(bytes, f->verdict, n);
-		f->verdict = -1;
+		f->verdict_times--;
 		r->verdicts = (struct bytes){bytes, n};
 		return 0;
 	}
@@ -223,7 +225,7 @@ static int fake_meta(struct fake *f, int type, const void *body, void *reply, st
 	const struct msg_topic_create *create = body;
 	struct msg_session_opened *opened = reply;
 	struct meta_topic topic = {0};
-	struct meta_session session;
+	struct meta_session session = {0};
 
 	switch (type) {
 	case MSG_SESSION_OPEN:

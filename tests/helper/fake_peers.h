@@ -15,8 +15,8 @@ void fake_free(struct role_self *self);
 void fake_down(struct role_self *self, enum role peer, bool down);
 /* The next call of this type (in order of the calls to this function) ends in this error; with act it is carried out all the same. */
 void fake_fault(struct role_self *self, int type, enum err_code code, bool act);
-/* The next commit gets this verdict (enum meta_verdict) on all its runs, and nothing is written. */
-void fake_verdict(struct role_self *self, int verdict);
+/* The next so many commits get this verdict (enum meta_verdict) on all their runs, and nothing is written. */
+void fake_verdict(struct role_self *self, int verdict, int times);
 /* A round of retention at meta; the agent is not told. */
 void fake_expire(struct role_self *self);
 /* Run the loop until *flag, at most ms; false when the time was up. */

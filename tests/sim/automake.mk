@@ -26,6 +26,7 @@ SIM_CORE = \
 	libsh/store/wal_file.c \
 	libsh/store/window.c
 SIM_WORLD = \
+	tests/sim/chance.c \
 	tests/sim/clients.c \
 	tests/sim/clock.c \
 	tests/sim/disk.c \
@@ -33,7 +34,7 @@ SIM_WORLD = \
 	tests/sim/memory.c \
 	tests/sim/meta.c \
 	tests/sim/peers.c \
-	tests/sim/sim.c tests/sim/sim.h tests/sim/threads.h
+	tests/sim/sim.c tests/sim/sim.h tests/sim/threads.h tests/sim/world.c
 SIM_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) -DSH_WAL_FILE_BYTES=131072 -include $(top_srcdir)/tests/sim/threads.h
 SIM_LIBS = daemon/libshdaemon.a libsh/libshrun.a libsh/libshformat.a libsh/libshbase.a \
 	$(JANSSON_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(SNAPPY_LIBS) $(ZLIB_LIBS)

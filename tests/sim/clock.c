@@ -100,7 +100,7 @@ int loop_waker_init(struct loop *l, struct waker *w, void (*fn)(void *), void *c
 
 void loop_wake(struct waker *w)
 {
-	struct loop *l = sim.node.self.loop;
+	struct loop *l = sim.node->self.loop;
 
 	l->woken[w->fd] = true;
 	loop_post(l);

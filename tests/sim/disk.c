@@ -31,8 +31,11 @@ struct page {
 	uint8_t cache[PAGE], disk[PAGE];
 	bool dirty;
 };
+struct disk;
 struct inode {
-	struct inode *next, *next_dirty;
+	struct inode *next;
+	struct disk *disk;
+	struct inode *copy; /* while a disk is copied */
 	struct page *pages[PAGES];
 	int64_t size, disk_size, allocated;
 	bool anonymous, locked;
@@ -48,23 +51,33 @@ struct change { /* of the name; with `from` a rename */
 	struct inode *inode;
 };
 
-static struct inode *inodes;
-static struct handle { struct inode *inode; bool direct, lock; } handles[HANDLES];
-static struct name names[NAMES];
-static size_t name_count, change_count;
-static struct change changes[CHANGES];
-static bool is_full;
+struct disk { /* of a node */
+	struct inode *inodes;
+	struct name names[NAMES];
+	size_t name_count, change_count;
+	struct change changes[CHANGES];
+	bool full;
+};
+
+static struct handle { struct inode *inode; int node; bool direct, lock; } handles[HANDLES];
+static struct disk disks[NODES];
+
+static struct disk *disk_now(void)
+{
+	return &disks[sim.node->number];
+}
 
 /* ---- files and names ---- */
 
-static struct inode *inode_new(void)
+static struct inode *inode_new(struct disk *d)
 {
 	struct inode *i = calloc(1, sizeof(*i));
 
 	if (!i)
 		abort();
-	i->next = inodes;
-	inodes = i;
+	i->disk = d;
+	i->next = d->inodes;
+	d->inodes = i;
 	return i;
 }
 
@@ -78,7 +91,7 @@ static void inode_drop_pages(struct inode *i)
 
 static void inode_free(struct inode *i)
 {
-	struct inode **at = &inodes;
+	struct inode **at = &i->disk->inodes;
 
 	while (*at != i)
 		at = &(*at)->next;
@@ -87,32 +100,35 @@ static void inode_free(struct inode *i)
 	free(i);
 }
 
-void disk_reset(void)
+/* Whoever had it is gone, with all descriptors. */
+void disk_drop(const struct node *n)
 {
-	while (inodes)
-		inode_free(inodes);
-	memset(handles, 0, sizeof(handles));
-	name_count = change_count = 0;
-	is_full = false;
+	struct disk *d = &disks[n->number];
+
+	while (d->inodes)
+		inode_free(d->inodes);
+	d->name_count = d->change_count = 0;
+	d->full = false;
 }
 
-void disk_space(bool full)
+void disk_space(const struct node *n, bool full)
 {
-	is_full = full;
+	disks[n->number].full = full;
 }
 
 static struct name *name_find(const char *path, bool make)
 {
+	struct disk *d = disk_now();
 	struct name *n;
 
-	for (size_t i = 0; i < name_count; i++)
-		if (!strcmp(names[i].path, path))
-			return &names[i];
+	for (size_t i = 0; i < d->name_count; i++)
+		if (!strcmp(d->names[i].path, path))
+			return &d->names[i];
 	if (!make)
 		return NULL;
-	if (name_count == NAMES || strlen(path) >= sizeof(n->path))
+	if (d->name_count == NAMES || strlen(path) >= sizeof(n->path))
 		abort();
-	n = &names[name_count++];
+	n = &d->names[d->name_count++];
 	memset(n, 0, sizeof(*n));
 	strcpy(n->path, path);
 	n->dir_len = (size_t)(strrchr(path, '/') - path);
@@ -121,9 +137,11 @@ static struct name *name_find(const char *path, bool make)
 
 static void change_add(struct name *n, struct name *from, struct inode *i)
 {
-	if (change_count == CHANGES)
+	struct disk *d = disk_now();
+
+	if (d->change_count == CHANGES)
 		abort();
-	changes[change_count++] = (struct change){n, from, i};
+	d->changes[d->change_count++] = (struct change){n, from, i};
 	n->cache = i;
 	if (from)
 		from->cache = NULL;
@@ -143,12 +161,12 @@ static bool name_in(const struct name *n, const char *dir, size_t len)
 
 /* ---- crashes ---- */
 
-void disk_close_all(void)
+void disk_close_all(const struct node *n)
 {
 	for (size_t i = 0; i < HANDLES; i++) {
 		struct inode *inode = handles[i].inode;
 
-		if (!inode)
+		if (!inode || handles[i].node != n->number)
 			continue;
 		if (handles[i].lock)
 			inode->locked = false;
@@ -169,14 +187,15 @@ static void page_after_power(struct page *p, unsigned kept_percent, bool torn)
 	memcpy(p->cache, p->disk, PAGE);
 }
 
-void disk_power_loss(void)
+void disk_power_loss(const struct node *node)
 {
+	struct disk *d = &disks[node->number];
 	static const unsigned kept[] = {0, 0, 50, 90, 100};
 	unsigned percent = kept[sim_below(array_count(kept))];
 	bool torn = sim_percent(30);
 	size_t left = 0;
 
-	for (struct inode *i = inodes; i; i = i->next) {
+	for (struct inode *i = d->inodes; i; i = i->next) {
 		for (size_t k = 0; k < PAGES; k++)
 			if (i->pages[k])
 				page_after_power(i->pages[k], percent, torn);
@@ -184,21 +203,57 @@ void disk_power_loss(void)
 			i->size = i->disk_size;
 		i->disk_size = i->size;
 	}
-	for (size_t i = 0; i < change_count; i++) { /* in each directory a prefix */
-		const struct name *n = changes[i].name;
+	for (size_t i = 0; i < d->change_count; i++) { /* in each directory a prefix */
+		const struct name *n = d->changes[i].name;
 		bool cut = !sim_percent(percent);
 
 		for (size_t k = 0; k < left && !cut; k++)
-			cut = name_in(changes[k].name, n->path, n->dir_len);
+			cut = name_in(d->changes[k].name, n->path, n->dir_len);
 		if (cut)
-			changes[left++] = changes[i];
+			d->changes[left++] = d->changes[i];
 		else
-			change_apply(&changes[i]);
+			change_apply(&d->changes[i]);
 	}
-	change_count = 0;
-	for (size_t i = 0; i < name_count; i++)
-		names[i].cache = names[i].disk;
+	d->change_count = 0;
+	for (size_t i = 0; i < d->name_count; i++)
+		d->names[i].cache = d->names[i].disk;
 	sim_event("power", percent, torn);
+}
+
+/* The copy that another machine would find: what is in the cache of this one is there or not, as after a loss of power. */
+void disk_copy(const struct node *from, struct node *to)
+{
+	struct disk *a = &disks[from->number], *b = &disks[to->number];
+
+	disk_drop(to);
+	for (struct inode *i = a->inodes; i; i = i->next) {
+		if (i->anonymous)
+			continue;
+		i->copy = inode_new(b);
+		i->copy->size = i->size;
+		i->copy->disk_size = i->disk_size;
+		i->copy->allocated = i->allocated;
+		for (size_t k = 0; k < PAGES; k++)
+			if (i->pages[k]) {
+				i->copy->pages[k] = malloc(sizeof(struct page));
+				*i->copy->pages[k] = *i->pages[k];
+			}
+	}
+	for (size_t i = 0; i < a->name_count; i++) {
+		b->names[i] = a->names[i];
+		b->names[i].cache = a->names[i].cache ? a->names[i].cache->copy : NULL;
+		b->names[i].disk = a->names[i].disk ? a->names[i].disk->copy : NULL;
+	}
+	b->name_count = a->name_count;
+	for (size_t i = 0; i < a->change_count; i++) {
+		const struct change *c = &a->changes[i];
+
+		b->changes[i].name = b->names + (c->name - a->names);
+		b->changes[i].from = c->from ? b->names + (c->from - a->names) : NULL;
+		b->changes[i].inode = c->inode ? c->inode->copy : NULL;
+	}
+	b->change_count = a->change_count;
+	disk_power_loss(to);
 }
 
 /* ---- disk.h ---- */
@@ -214,7 +269,7 @@ static int handle_new(struct inode *i, bool direct)
 {
 	for (int k = 0; k < HANDLES; k++)
 		if (!handles[k].inode) {
-			handles[k] = (struct handle){i, direct, false};
+			handles[k] = (struct handle){i, sim.node->number, direct, false};
 			i->open++;
 			return FIRST_FD + k;
 		}
@@ -223,7 +278,7 @@ static int handle_new(struct inode *i, bool direct)
 
 int disk_anonymous(void)
 {
-	struct inode *i = inode_new();
+	struct inode *i = inode_new(disk_now());
 
 	i->anonymous = true;
 	return handle_new(i, false);
@@ -269,9 +324,9 @@ int disk_open(const char *path, int flags, int mode, struct err *e)
 	if (!n || (!n->cache && !(flags & O_CREAT)))
 		return err_set(e, ERR_NOT_FOUND, "cannot open %s: it is not there", path);
 	if (!n->cache) {
-		if (is_full)
+		if (disk_now()->full)
 			return err_set(e, ERR_NO_SPACE, "cannot open %s: no space", path);
-		change_add(n, NULL, inode_new());
+		change_add(n, NULL, inode_new(disk_now()));
 	}
 	if (flags & O_TRUNC) {
 		inode_drop_pages(n->cache);
@@ -353,14 +408,14 @@ int disk_pwrite(int fd, const void *p, size_t n, int64_t offset, struct err *e)
 		return 0;
 	}
 	fiber_step();
-	if (is_full && offset + (int64_t)n > i->allocated)
+	if (disk_now()->full && offset + (int64_t)n > i->allocated)
 		return err_set(e, ERR_NO_SPACE, "cannot write at %lld: no space", (long long)offset);
 	if (sim_fault(FAULT_WRITE, 1)) {
 		write_bytes(i, p, sim_below(n + 1), offset);
-		sim.node.failed = true;
+		sim.node->failed = true;
 		return err_set(e, ERR_IO, "cannot write at %lld: the simulator says so", (long long)offset);
 	}
-	if (sim_percent(10)) { /* the life may end in the middle */
+	if (sim_percent(10) && offset / SECTOR != (offset + (int64_t)n - 1) / SECTOR) { /* the life may end in the middle */
 		half = sim_below(n + 1);
 		write_bytes(i, p, half, offset);
 		fiber_step();
@@ -398,7 +453,7 @@ int disk_sync(int fd, struct err *e)
 		fiber_wait(NULL, sim.now_ns + (int64_t)sim_below(sim_percent(5) ? 50 * MS : MS));
 	if (sim_fault(FAULT_SYNC, 2)) {
 		sync_pages(i, 70);
-		sim.node.failed = true;
+		sim.node->failed = true;
 		return err_set(e, ERR_IO, "cannot sync: the simulator says so");
 	}
 	if (!early)
@@ -412,7 +467,7 @@ int disk_allocate(int fd, int64_t bytes, struct err *e)
 	struct inode *i = handle_of(fd)->inode;
 
 	fiber_step();
-	if (is_full)
+	if (disk_now()->full)
 		return err_set(e, ERR_NO_SPACE, "cannot allocate %lld bytes: no space", (long long)bytes);
 	if (bytes > i->size)
 		i->size = bytes;
@@ -450,19 +505,20 @@ int disk_unlink(const char *path, struct err *e)
 
 int disk_sync_dir(const char *path, struct err *e)
 {
+	struct disk *d = disk_now();
 	size_t left = 0;
 
 	fiber_step();
 	if (sim_fault(FAULT_SYNC, 2)) {
-		sim.node.failed = true;
+		sim.node->failed = true;
 		return err_set(e, ERR_IO, "cannot sync the directory %s: the simulator says so", path);
 	}
-	for (size_t i = 0; i < change_count; i++)
-		if (name_in(changes[i].name, path, strlen(path)))
-			change_apply(&changes[i]);
+	for (size_t i = 0; i < d->change_count; i++)
+		if (name_in(d->changes[i].name, path, strlen(path)))
+			change_apply(&d->changes[i]);
 		else
-			changes[left++] = changes[i];
-	change_count = left;
+			d->changes[left++] = d->changes[i];
+	d->change_count = left;
 	fiber_step();
 	return 0;
 }
@@ -482,11 +538,14 @@ static int compare_texts(const void *a, const void *b)
 int disk_list(const char *path, char ***list, size_t *count, struct err *e)
 {
 	(void)e;
-	*list = mem_array(name_count + 1, sizeof(**list));
+	*list = mem_array(disk_now()->name_count + 1, sizeof(**list));
 	*count = 0;
-	for (size_t i = 0; i < name_count; i++)
-		if (names[i].cache && name_in(&names[i], path, strlen(path)))
-			(*list)[(*count)++] = mem_strdup(names[i].path + names[i].dir_len + 1);
+	for (size_t i = 0; i < disk_now()->name_count; i++) {
+		const struct name *n = &disk_now()->names[i];
+
+		if (n->cache && name_in(n, path, strlen(path)))
+			(*list)[(*count)++] = mem_strdup(n->path + n->dir_len + 1);
+	}
 	qsort(*list, *count, sizeof(**list), compare_texts);
 	return 0;
 }

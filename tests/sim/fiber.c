@@ -23,13 +23,14 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-enum { FIBERS = 3, STACK_BYTES = 1 << 20 };
+enum { FIBERS = 3 * NODES, STACK_BYTES = 1 << 20 };
 
 struct fiber {
 	ucontext_t context;
 	char *stack;
 	void (*run)(void *);
 	void *arg;
+	struct node *node;
 	bool used, woken;
 	const void *wait;
 	int64_t until_ns; /* it can run from here on, whatever happens */
@@ -38,7 +39,6 @@ struct fiber {
 
 static struct fiber fibers[FIBERS], *current;
 static ucontext_t world;
-static bool ended; /* the life is over: nothing of it runs again */
 
 #ifdef WITH_ASAN
 static const void *world_stack;
@@ -48,7 +48,8 @@ static size_t world_stack_bytes;
 static void to_fiber(struct fiber *f)
 {
 	current = f;
-	memory_owner(true);
+	sim.node = f->node;
+	memory_owner(f->node);
 #ifdef WITH_ASAN
 	void *fake = NULL;
 
@@ -58,7 +59,7 @@ static void to_fiber(struct fiber *f)
 #else
 	swapcontext(&world, &f->context);
 #endif
-	memory_owner(false);
+	memory_owner(NULL);
 	current = NULL;
 }
 
@@ -102,12 +103,12 @@ void fiber_start(void (*run)(void *), void *arg)
 	f->context.uc_stack.ss_size = STACK_BYTES;
 	f->context.uc_link = NULL;
 	makecontext(&f->context, fiber_main, 0);
+	f->node = sim.node;
 	f->run = run;
 	f->arg = arg;
 	f->used = true;
 	f->wait = NULL;
 	f->until_ns = 0;
-	ended = false;
 }
 
 bool fiber_wait(const void *wait, int64_t until_ns)
@@ -139,14 +140,14 @@ bool fiber_inside(void)
 
 void fiber_die(void)
 {
-	ended = true;
+	current->node->ended = true;
 	to_world(current);
 	abort();
 }
 
 void fiber_step(void)
 {
-	struct node *n = &sim.node;
+	struct node *n = sim.node;
 
 	if (!current)
 		return;
@@ -165,13 +166,13 @@ bool fiber_run_one(int64_t *next_ns)
 	size_t count = 0;
 	int64_t now = sim.now_ns;
 
-	if (ended)
-		return false;
 	for (size_t i = 0; i < FIBERS; i++) {
-		int64_t at = fibers[i].until_ns > sim.node.paused_until_ns ? fibers[i].until_ns : sim.node.paused_until_ns;
+		const struct node *n = fibers[i].node;
+		int64_t at;
 
-		if (!fibers[i].used)
+		if (!fibers[i].used || n->ended)
 			continue;
+		at = fibers[i].until_ns > n->paused_until_ns ? fibers[i].until_ns : n->paused_until_ns;
 		if (at <= now)
 			can[count++] = &fibers[i];
 		else if (at < *next_ns)
@@ -183,11 +184,12 @@ bool fiber_run_one(int64_t *next_ns)
 	return true;
 }
 
-void fiber_end_all(void)
+void fiber_end_life(struct node *n)
 {
 	for (size_t i = 0; i < FIBERS; i++)
-		fibers[i].used = false;
-	ended = false;
+		if (fibers[i].node == n)
+			fibers[i].used = false;
+	n->ended = false;
 }
 
 /* ---- the threads of the log ---- */

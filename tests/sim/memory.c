@@ -12,24 +12,22 @@ struct head { /* in front of every piece */
 	uint64_t spare;
 };
 
-static struct list life_list = {&life_list, &life_list};
-static bool owner_is_life;
+static struct list pieces[NODES] = {{&pieces[0], &pieces[0]}, {&pieces[1], &pieces[1]}};
+static struct node *owner;
 
-void memory_owner(bool life)
+struct node *memory_owner(struct node *n)
 {
-	owner_is_life = life;
+	struct node *before = owner;
+
+	owner = n;
+	return before;
 }
 
-bool memory_owned_by_life(void)
-{
-	return owner_is_life;
-}
-
-void memory_end_life(void)
+void memory_end_life(const struct node *of)
 {
 	struct list *n;
 
-	while ((n = list_pop(&life_list)))
+	while ((n = list_pop(&pieces[of->number])))
 		free(list_entry(n, struct head, node));
 }
 
@@ -41,8 +39,8 @@ static void *piece_new(size_t size)
 		abort();
 	list_init(&h->node);
 	h->size = size;
-	if (owner_is_life)
-		list_push(&life_list, &h->node);
+	if (owner)
+		list_push(&pieces[owner->number], &h->node);
 	return h + 1;
 }
 

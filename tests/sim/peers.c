@@ -15,19 +15,20 @@ enum { OBJECTS = 4096, BUILD_MEMORY_BYTES = 8 << 20 };
 
 struct peer_call_handle {
 	struct list node;
+	struct node *of;
 	int type, fd;
 	struct buf body, reply, data; /* data: what the descriptor of the answer holds */
 	int64_t deliver_ns, again_ns, answer_ns, sent_ns; /* again, answer: INT64_MAX: does not happen */
-	bool delivered, dead, answering; /* answering: the agent looks at the reply */
+	bool to_meta, delivered, dead, answering; /* answering: the agent looks at the reply */
 	struct err e;
 	peer_done_fn *done;
 	void *ctx;
 };
 
 static struct list calls = {&calls, &calls};
-static struct { uint8_t *data; size_t bytes; } objects[OBJECTS];
+static struct { uint8_t *data; size_t bytes; struct buf runs; uint32_t crc; } objects[OBJECTS];
 static uint64_t object_count;
-int64_t peers_lease_until_ms; /* what the newest renewal that succeeded is worth, without any margin */
+static int64_t meta_deliver_ns[NODES], meta_answer_ns[NODES]; /* a channel keeps the order, there and back */
 
 static void call_free(struct peer_call_handle *c)
 {
@@ -47,22 +48,27 @@ void peers_reset(void)
 	for (uint64_t i = 0; i < object_count; i++) {
 		free(objects[i].data);
 		objects[i].data = NULL;
+		buf_release(&objects[i].runs);
 	}
 	object_count = 0;
-	peers_lease_until_ms = 0;
+	memset(meta_deliver_ns, 0, sizeof(meta_deliver_ns));
+	memset(meta_answer_ns, 0, sizeof(meta_answer_ns));
 }
 
 /* What was sent still arrives, only nobody waits for the answer. A build needs the file, which is gone. */
-void peers_end_life(void)
+void peers_end_life(const struct node *of)
 {
 	list_for_each_safe(n, &calls) {
 		struct peer_call_handle *c = list_entry(n, struct peer_call_handle, node);
 
+		if (c->of != of)
+			continue;
 		c->dead = true;
 		c->answering = false;
 		if (c->type == MSG_SEGMENT_BUILD || c->type == MSG_SESSION_OPEN || c->delivered)
 			call_free(c);
 	}
+	meta_deliver_ns[of->number] = meta_answer_ns[of->number] = 0; /* a new channel */
 }
 
 static int64_t delay_ns(void)
@@ -72,26 +78,33 @@ static int64_t delay_ns(void)
 	return (int64_t)sim_below(sim_percent(20) ? 30 * MS : 2 * MS);
 }
 
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
 struct peer_call_handle *peer_call(struct role_self *self, enum role peer, uint32_t index, int type, const void *body,
 	const int *fds, int fd_count, uint32_t timeout_ms, peer_done_fn *done, void *ctx)
 {
 	struct peer_call_handle *c = calloc(1, sizeof(*c));
-	bool of_life = memory_owned_by_life();
+	struct node *owner = memory_owner(NULL);
 
 	(void)self;
-	(void)peer;
 	(void)index;
-	memory_owner(false);
+	c->of = sim.node;
 	c->type = type;
 	c->fd = fd_count ? disk_open_again(fds[0]) : -1;
 	c->done = done;
 	c->ctx = ctx;
 	c->sent_ns = sim.now_ns;
-	c->deliver_ns = sim.now_ns + delay_ns();
+	c->deliver_ns = (c->of->cut_until_ns > sim.now_ns && sim_percent(50) ? c->of->cut_until_ns : sim.now_ns) + delay_ns();
+	c->to_meta = peer == ROLE_META;
+	if (c->to_meta)
+		c->deliver_ns = meta_deliver_ns[c->of->number] = later(meta_deliver_ns[c->of->number], c->deliver_ns);
 	c->again_ns = message_table[type].again && type != MSG_SESSION_OPEN && sim_fault(FAULT_PEERS, 30) ? c->deliver_ns + delay_ns() : INT64_MAX;
 	c->answer_ns = sim.now_ns + (int64_t)timeout_ms * MS;
 	err_set(&c->e, ERR_OUTCOME_UNKNOWN, "no answer came");
-	if (sim_fault(FAULT_PEERS, 20)) { /* never sent */
+	if (sim_fault(FAULT_PEERS, 20) || (c->of->cut_until_ns > sim.now_ns && c->deliver_ns < c->of->cut_until_ns)) { /* never sent */
 		c->deliver_ns = c->again_ns = INT64_MAX;
 		c->answer_ns = sim.now_ns + delay_ns();
 		err_set(&c->e, ERR_UNAVAILABLE, "the peer is away");
@@ -101,7 +114,7 @@ struct peer_call_handle *peer_call(struct role_self *self, enum role peer, uint3
 	buf_init(&c->data, 1 << 24);
 	pack_write(&c->body, message_table[type].body, body);
 	list_push(&calls, &c->node);
-	memory_owner(of_life);
+	memory_owner(owner);
 	return c;
 }
 
@@ -143,6 +156,17 @@ void store_remove(const char *name)
 	objects[number].data = NULL;
 }
 
+bool store_runs(const char *name, struct arena *a, struct segment_run **runs, size_t *count, uint64_t *bytes, uint32_t *crc)
+{
+	uint64_t i = object_number(name);
+
+	if (i >= object_count || !objects[i].data)
+		return false;
+	*bytes = objects[i].bytes;
+	*crc = objects[i].crc;
+	return segment_runs_decode(objects[i].runs.data, objects[i].runs.len, a, runs, count, NULL) == 0;
+}
+
 static int store_put(uint64_t number, int fd, uint64_t bytes, struct err *e)
 {
 	bool fails = sim_fault(FAULT_STORE, 40), happens = !fails || sim_percent(50);
@@ -182,6 +206,11 @@ static int store_build(struct peer_call_handle *c, const struct msg_segment_buil
 		result = b.bytes ? store_put(number, b.out_fd, b.bytes, e) : 0;
 	buf_reset(&runs);
 	segment_runs_encode(&runs, b.runs, b.run_count);
+	if (number < OBJECTS) {
+		buf_init(&objects[number].runs, 1 << 20);
+		segment_runs_encode(&objects[number].runs, b.runs, b.run_count);
+		objects[number].crc = b.crc;
+	}
 	r->bytes = b.bytes;
 	r->crc = b.crc;
 	r->runs = (struct bytes){(uint8_t *)runs.data, runs.len};
@@ -204,6 +233,16 @@ static int store_read(struct peer_call_handle *c, const struct msg_object_read *
 
 /* ---- calls ---- */
 
+/* Does the agent find the metadata good, as far as it remembers what it saw? */
+static void call_meets_metadata(const struct peer_call_handle *c)
+{
+	bool tells = c->type == MSG_SESSION_OPEN || c->type == MSG_SESSION_RENEW || c->type == MSG_SEGMENT_COMMIT;
+
+	if (tells && !c->dead && c->of == sim.owner && c->of->log)
+		meta_accepted(c->of->log->commit_sequence,
+			c->of->log->session > c->of->log->seen_session ? c->of->log->session : c->of->log->seen_session);
+}
+
 static void call_act(struct peer_call_handle *c)
 {
 	struct arena a = ARENA_INIT;
@@ -211,6 +250,7 @@ static void call_act(struct peer_call_handle *c)
 	struct err e = ERR_INIT;
 	int result = pack_read(message_table[c->type].body, body, c->body.data, c->body.len, &a, &e);
 
+	call_meets_metadata(c);
 	buf_reset(&c->reply);
 	buf_reset(&c->data);
 	if (result == 0)
@@ -223,21 +263,39 @@ static void call_act(struct peer_call_handle *c)
 	else if (e.code == ERR_NONE)
 		err_set(&c->e, ERR_INTERNAL, "no error was given");
 	if (result == 0 && !c->dead && (c->type == MSG_SESSION_RENEW || c->type == MSG_SESSION_OPEN)) {
-		int64_t until = c->sent_ns / MS + settings_number(sim.node.self.settings, "session.ttl");
+		int64_t until = c->sent_ns / MS + settings_number(c->of->self.settings, "session.ttl");
 
-		peers_lease_until_ms = until > peers_lease_until_ms ? until : peers_lease_until_ms;
+		c->of->lease_until_ms = later(c->of->lease_until_ms, until);
 	}
 	sim_event(message_table[c->type].name, result, c->e.code);
 	arena_release(&a);
 }
 
+void peers_meta_restarts(void)
+{
+	list_for_each(n, &calls) {
+		struct peer_call_handle *c = list_entry(n, struct peer_call_handle, node);
+
+		if (c->to_meta && c->delivered && !c->answering)
+			err_set(&c->e, ERR_OUTCOME_UNKNOWN, "the peer is away");
+	}
+}
+
 static void call_deliver(struct peer_call_handle *c)
 {
+	int64_t answer_ns;
+
 	c->delivered = true;
 	call_act(c);
 	if (sim_fault(FAULT_PEERS, 20)) /* the answer is lost */
 		err_set(&c->e, ERR_OUTCOME_UNKNOWN, "no answer came");
-	c->answer_ns = sim.now_ns + delay_ns() < c->answer_ns ? sim.now_ns + delay_ns() : c->answer_ns;
+	answer_ns = later(sim.now_ns, c->of->cut_until_ns) + delay_ns();
+	if (c->to_meta)
+		answer_ns = meta_answer_ns[c->of->number] = later(meta_answer_ns[c->of->number], answer_ns);
+	if (answer_ns < c->answer_ns)
+		c->answer_ns = answer_ns;
+	else if (c->e.code == ERR_NONE) /* too late */
+		err_set(&c->e, ERR_OUTCOME_UNKNOWN, "no answer came in time");
 }
 
 bool peers_run(int64_t *next_ns)
@@ -266,7 +324,7 @@ bool peers_run(int64_t *next_ns)
 			return true;
 		}
 		if (!c->dead && c->answer_ns <= sim.now_ns)
-			loop_post(sim.node.self.loop);
+			loop_post(c->of->self.loop);
 		int64_t next = !c->delivered ? c->deliver_ns : c->again_ns;
 
 		if (!c->dead && c->answer_ns > sim.now_ns && c->answer_ns < next)
@@ -282,7 +340,7 @@ static struct peer_call_handle *call_due(void)
 	list_for_each(n, &calls) {
 		struct peer_call_handle *c = list_entry(n, struct peer_call_handle, node);
 
-		if (!c->dead && c->answer_ns <= sim.now_ns)
+		if (c->of == sim.node && !c->dead && c->answer_ns <= sim.now_ns)
 			return c;
 	}
 	return NULL;

@@ -140,12 +140,15 @@ static void test_refused(const char *dir)
 	start(dir, NULL, NULL);
 	create("refused", 1, "{}");
 	p = part("refused", 0);
+	append(p, "first", 1);
+	fake_verdict(t.self, META_REFUSED_FENCED, 1);
+	is_int(wait_for(p, 1, DURABILITY_OBJECT), DURABILITY_OBJECT, "a refusal is believed when it comes again after a renewal, not before");
 	append(p, "mine", 1);
-	fake_verdict(t.self, META_REFUSED_GAP);
-	is_int(wait_for(p, 1, DURABILITY_OBJECT), DURABILITY_TOPIC, "whoever waits for a refused commit hears of it");
+	fake_verdict(t.self, META_REFUSED_GAP, 2);
+	is_int(wait_for(p, 2, DURABILITY_OBJECT), DURABILITY_TOPIC, "whoever waits for a refused commit hears of it");
 	ok(p->damage && t.log->numbers.quarantined_entries == 1, "its entry is in quarantine");
-	is_str(fetch(p, 0), "partition_damaged", "and a read says so");
-	is_int(wait_for(p, 1, DURABILITY_OBJECT), DURABILITY_TOPIC, "later waits too");
+	is_str(fetch(p, 1), "partition_damaged", "and a read says so");
+	is_int(wait_for(p, 2, DURABILITY_OBJECT), DURABILITY_TOPIC, "later waits too");
 	is_int(t.log->index_bytes, 0, "and the index forgets it");
 	stop();
 }

@@ -111,7 +111,7 @@ static void test_spread(void)
 
 static void test_sessions(void)
 {
-	struct meta_session s;
+	struct meta_session s = {0};
 	uint64_t first, second, other;
 	struct fixture f;
 	struct uuid t;
@@ -144,6 +144,15 @@ static void test_sessions(void)
 	ok(DO(&f, session_open, 0, &f.slot_id[0], "x", 10000, &s) == 0 && s.incarnation > 0 &&
 			s.commit_sequence == 0,
 		"a session says which metadata this is");
+	s.session++;
+	ok(DO(&f, session_open, 0, &f.slot_id[0], "x", 10000, &s) < 0 && f.e.code == ERR_CORRUPT &&
+			strstr(f.e.text, "went back in time"),
+		"an agent that has seen a later session is told that this is an older copy");
+	s.session--;
+	s.commit_sequence++;
+	ok(DO(&f, session_open, 0, &f.slot_id[0], "x", 10000, &s) < 0 && f.e.code == ERR_CORRUPT, "or a later commit");
+	s.incarnation++;
+	ok(DO(&f, session_open, 0, &f.slot_id[0], "x", 10000, &s) == 0, "of other metadata this says nothing");
 	fixture_release(&f);
 }
 

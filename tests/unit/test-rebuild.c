@@ -225,7 +225,7 @@ static void test_chain(void)
 	const struct stretch a = {LIVING, 0, 0, 0, 100}, longer = {LIVING, 0, 0, 0, 120}, both[2] = {{LIVING, 0, 120, 120, 200},
 		{LIVING, 1, 0, 0, 5}}, gone = {DELETED, 0, 0, 0, 50}, after = {LIVING, 0, 200, 205, 210}, doubt = {LIVING, 0, 300, 300, 310};
 	const char *twice, *second, *deleted, *doubtful, *chosen;
-	struct meta_session session;
+	struct meta_session session = {0};
 	struct uuid slot = an_id(SLOT);
 	struct segment_run run;
 	struct fixture f;

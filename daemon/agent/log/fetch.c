@@ -8,6 +8,7 @@
 #include "libsh/base/clock.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
+#include "libsh/base/plant.h"
 #include "libsh/base/log.h"
 #include "libsh/store/segment_file.h"
 
@@ -377,6 +378,9 @@ static int fetch_check(const struct log_fetch *f, struct err *e)
 		return err_set(e, ERR_TOPIC_NOT_FOUND, "topic \"%s\" was deleted", p->topic->name);
 	if (f->log->state == LOG_STARTING)
 		return err_set(e, ERR_UNAVAILABLE, "this agent is still starting");
+	/* Whoever has it by now may have gone on: "out of range" would have the consumer begin elsewhere. */
+	if (f->offset > f->high_watermark && !session_lease_holds(f->log) && !PLANTED(stale_end_told))
+		return err_set(e, ERR_FENCED, "this agent's lease ran out: %s-%u may have moved", p->topic->name, p->number);
 	if (f->offset < p->log_start || f->offset > f->high_watermark) {
 		err_set(e, ERR_OFFSET_OUT_OF_RANGE, "offset %lld of %s-%u is outside the valid range %lld to %lld", (long long)f->offset,
 			p->topic->name, p->number, (long long)p->log_start, (long long)f->high_watermark);
@@ -409,7 +413,7 @@ void log_fetch(struct log *l, struct log_fetch *f, struct partition *p)
 	if (at < 0 && p->private_->tail.count && f->offset >= p->flushed_end)
 		at = 0; /* an accepted loss: the tail begins behind the gap */
 	if (at >= 0) {
-		if (!session_lease_holds(l))
+		if (!session_lease_holds(l) && !PLANTED(tail_without_lease))
 			err_set(&e, ERR_FENCED, "this agent's lease ran out: %s-%u may have moved", p->topic->name, p->number);
 		else
 			fetch_tail(f, (uint32_t)at, &e);

@@ -170,6 +170,7 @@ void flush_check(struct log *l)
 
 	if (l->state == LOG_STARTING || !l->range_start_lsn)
 		return;
+	flush_recycle(l); /* if it could not be done before */
 	while (flush_finish_file(l))
 		;
 	synced = wal_synced_lsn(l->wal);
@@ -202,8 +203,11 @@ void flush_recycle(struct log *l)
 	uint64_t done = r && !PLANTED(recycle_before_commit) ? r->first_lsn : l->range_start_lsn;
 	struct wal_file *f;
 
-	while (l->state != LOG_STARTING && (f = wal_oldest(l->wal)) && wal_is_left(l->wal, f) && f->end_lsn <= done)
+	while (l->state != LOG_STARTING && (f = wal_oldest(l->wal)) && wal_is_left(l->wal, f) && f->end_lsn <= done) {
+		if (session_remember(l) < 0) /* tried again later */
+			return;
 		wal_recycle(l->wal, f);
+	}
 }
 
 bool flush_idle(const struct log *l)
@@ -267,6 +271,7 @@ static void range_again(struct range *r, const struct err *e, const char *what)
 	mem_free(r->runs);
 	r->object = NULL;
 	r->runs = NULL;
+	r->renewed = false;
 	r->state = RANGE_WAITING;
 	loop_timer_set(r->log->loop, &r->retry, range_failed(r, e, what), range_build, r);
 }
@@ -397,6 +402,28 @@ static void range_done(struct range *r)
 	flush_check(l);
 }
 
+/*
+ * We are the slot's newest session, and the metadata are not older than what we saw: else the renewal would have ended us. The same commit
+ * again is judged the same; what is refused then as well is really refused.
+ */
+static void range_refused(void *ctx, const struct err *e)
+{
+	struct range *r = ctx;
+
+	if (e) {
+		range_commit_later(r, e);
+		return;
+	}
+	r->renewed = true;
+	r->state = RANGE_BUILT;
+	range_commit_next(r->log);
+}
+
+static bool any_verdict(struct bytes verdicts, enum meta_verdict v)
+{
+	return memchr(verdicts.data, v, verdicts.len) != NULL;
+}
+
 static void range_committed(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
 {
 	const struct msg_segment_committed *m = reply;
@@ -419,8 +446,11 @@ static void range_committed(void *ctx, const void *reply, struct chan_message *m
 		range_done(r);
 	} else if (e) { /* or an earlier try may have succeeded: the same again is judged the same, another name would be a gap */
 		range_commit_later(r, e);
-	} else if (r->log->closed && !PLANTED(closed_range_is_done) && memchr(m->verdicts.data, META_REFUSED_FENCED, count)) {
+	} else if (r->log->closed && !PLANTED(closed_range_is_done) && any_verdict(m->verdicts, META_REFUSED_FENCED)) {
 		r->state = RANGE_BUILT; /* we gave the session up ourselves: its file stays, the next life commits */
+	} else if (!r->renewed && !PLANTED(refusal_believed) &&
+		(any_verdict(m->verdicts, META_REFUSED_FENCED) || any_verdict(m->verdicts, META_REFUSED_GAP))) {
+		session_sync(r->log, range_refused, r);
 	} else {
 		session_saw_commit(r->log, m->commit_sequence);
 		for (size_t i = 0; i < count; i++)
@@ -443,7 +473,7 @@ static void range_commit_next(struct log *l)
 		range_done(r);
 		return;
 	}
-	struct msg_segment_commit m = {.session = l->session, .object = r->object, .bytes = r->bytes, .crc = r->crc,
+	struct msg_segment_commit m = {.session = l->session, .seen = l->commit_sequence, .object = r->object, .bytes = r->bytes, .crc = r->crc,
 		.runs = {r->runs, r->runs_bytes}};
 
 	r->state = RANGE_COMMITTING;

@@ -89,6 +89,7 @@ struct range { /* of the WAL, on its way to a segment */
 	uint32_t crc;
 	void *runs;                /* encoded */
 	size_t runs_bytes;
+	bool renewed;              /* runs of it were refused, and since then a renewal said that it is us who may commit */
 	uint32_t tries;
 	int64_t begun_ns;          /* loop time */
 	struct timer retry;
@@ -118,10 +119,12 @@ struct log {
 
 	/* session.c */
 	uint64_t session, incarnation, commit_sequence, meta_version;
+	uint64_t seen_session;           /* of the life before */
 	int64_t lease_until_ms, ttl_ms;  /* boot clock */
 	int64_t renew_sent_ms;
 	bool renewing, renew_again;
 	uint64_t saved_sequence;
+	int64_t remember_again_ns;       /* loop time */
 	void (*opened)(struct log *l), (*closed)(struct log *l);
 	struct timer renew_timer;
 	struct list syncs;               /* callers waiting for a newer table */
@@ -194,8 +197,10 @@ bool session_lease_holds(const struct log *l);
 /* Ask meta for changes now; done() when the table is at least as new as this moment. */
 void session_sync(struct log *l, log_done_fn *done, void *ctx);
 void session_close(struct log *l, void (*closed)(struct log *l));
-/* Remember the highest commit sequence; refuse metadata that went back in time. */
+/* The highest commit sequence tells that metadata went back in time. */
 void session_saw_commit(struct log *l, uint64_t sequence);
+/* What was seen is on disk: then older metadata will be noticed, and what they do not have need not be in the WAL any more. */
+int session_remember(struct log *l);
 
 /* append.c */
 void append_seal_all(void *log);

@@ -11,7 +11,9 @@
 #include "daemon/agent/log/log_private.h"
 #include "libsh/base/clock.h"
 #include "libsh/base/disk.h"
+#include "libsh/base/fd.h"
 #include "libsh/base/log.h"
+#include "libsh/base/plant.h"
 
 struct sync_wait { /* somebody waits for a table as new as the moment of asking */
 	struct list node;
@@ -80,6 +82,8 @@ static void session_check_history(struct log *l, uint64_t incarnation, uint64_t 
 {
 	struct err e = ERR_INIT;
 
+	if (PLANTED(back_in_time_taken))
+		sequence = l->commit_sequence;
 	if (l->incarnation && incarnation != l->incarnation)
 		err_set(&e, ERR_CORRUPT, "the metadata is another one than this data was written with (incarnation %" PRIx64
 			", not %" PRIx64 ")", incarnation, l->incarnation);
@@ -91,6 +95,8 @@ static void session_check_history(struct log *l, uint64_t incarnation, uint64_t 
 		fatal_err(&e, "slot %u", l->slot);
 	}
 	l->incarnation = incarnation;
+	if (sequence > l->commit_sequence) /* what we hear of flushed ends counts with it */
+		l->commit_sequence = sequence;
 }
 
 static void session_load_history(struct log *l)
@@ -100,31 +106,57 @@ static void session_load_history(struct log *l)
 	struct err e = ERR_INIT;
 
 	if (disk_read_file(path, &text, &e) < 0 ? e.code != ERR_NOT_FOUND :
-			!text.len || sscanf(text.data, "%" SCNx64 " %" SCNu64, &l->incarnation, &l->commit_sequence) != 2)
+			!text.len || sscanf(text.data, "%" SCNx64 " %" SCNu64 " %" SCNu64, &l->incarnation, &l->commit_sequence, &l->seen_session) < 2)
 		fatalx("%s cannot be understood%s%s: see streamhouse-recovery(7)", path, e.text[0] ? ": " : "", e.text);
 	buf_release(&text);
 	mem_free(path);
 }
 
-static void session_save_history(struct log *l)
+/* A few bytes at the beginning of a file that is there: no block has to be found for them, and they lie in one sector. */
+static int session_write_over(const char *path, const char *text, struct err *e)
+{
+	int fd = disk_open(path, O_WRONLY, 0, e), result = -1;
+
+	if (fd >= 0 && disk_pwrite(fd, text, strlen(text), 0, e) == 0)
+		result = disk_sync(fd, e);
+	fd_close(&fd);
+	return result;
+}
+
+static int session_save_history(struct log *l)
 {
 	char *path = mem_printf("%s/seen", l->slot_dir);
-	char *text = mem_printf("%" PRIx64 " %" PRIu64 "\n", l->incarnation, l->commit_sequence);
+	char *text = mem_printf("%016" PRIx64 " %020" PRIu64 " %010" PRIu64 "\n", l->incarnation, l->commit_sequence, l->session); /* always as long */
 	struct err e = ERR_INIT;
+	int result = disk_write_file(path, text, strlen(text), 0600, &e);
 
-	if (disk_write_file(path, text, strlen(text), 0600, &e) < 0)
+	if (result < 0 && e.code == ERR_NO_SPACE)
+		result = session_write_over(path, text, &e);
+	if (result < 0)
 		log_warn("%s", e.text);
-	l->saved_sequence = l->commit_sequence;
+	else
+		l->saved_sequence = l->commit_sequence;
 	mem_free(path);
 	mem_free(text);
+	return result;
+}
+
+int session_remember(struct log *l)
+{
+	if (l->saved_sequence >= l->commit_sequence || PLANTED(seen_forgotten))
+		return 0;
+	if (loop_now_ns(l->loop) < l->remember_again_ns)
+		return -1;
+	if (session_save_history(l) == 0)
+		return 0;
+	l->remember_again_ns = loop_now_ns(l->loop) + 1000000000;
+	return -1;
 }
 
 void session_saw_commit(struct log *l, uint64_t sequence)
 {
 	if (sequence > l->commit_sequence)
 		l->commit_sequence = sequence;
-	if (l->commit_sequence >= l->saved_sequence + 64)
-		session_save_history(l);
 }
 
 static void session_open_again(void *ctx)
@@ -161,6 +193,9 @@ void session_open(struct log *l, void (*opened)(struct log *l))
 
 	if (!l->opened)
 		session_load_history(l);
+	m.seen_incarnation = l->incarnation;
+	m.seen_session = l->seen_session;
+	m.seen_sequence = l->commit_sequence;
 	l->opened = opened;
 	l->ttl_ms = m.ttl_ms;
 	l->renew_sent_ms = clock_boot_ms();
