@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Metadata behind one contract: topics, partitions, slots, sessions, segments. Used by the meta process (sole writer) and, read-only,
- * by offline commands. Calls block. All changes happen between meta_begin() and meta_commit(), many requests to a
+ * by offline commands. Calls block. All changes happen between begin() and commit(), many requests to a
  * transaction; a change that fails inside leaves the transaction as it was before that change.
  */
 #ifndef SH_STORE_META_H

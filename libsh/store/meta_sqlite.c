@@ -225,7 +225,7 @@ int meta_sqlite_change_begin(struct meta_sqlite *m, struct err *e)
 	if (m->read_only)
 		return err_set(e, ERR_FORBIDDEN, "metadata %s is open for reading only", m->path);
 	if (!m->in_transaction)
-		return err_set(e, ERR_INTERNAL, "a change needs meta_begin()");
+		return err_set(e, ERR_INTERNAL, "a change needs an open transaction");
 	if (m->lost)
 		return err_set(e, ERR_UNAVAILABLE,
 			"metadata %s: an earlier failure has undone this transaction", m->path);
