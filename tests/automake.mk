@@ -35,6 +35,7 @@ SHELL_TESTS = \
 	tests/t0400-s3.t \
 	tests/t0410-s3-outage.t \
 	tests/t0420-s3-script.t \
+	tests/t0425-s3-keys.t \
 	tests/t0500-crash.t \
 	tests/t0501-power-loss.t \
 	tests/t0505-torn-tail.t \
@@ -43,7 +44,7 @@ SHELL_TESTS = \
 	tests/t0530-problems.t \
 	tests/t0600-sim.t
 TESTS += $(SHELL_TESTS)
-EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/rgw.sh tests/deletion.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
+EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/rgw.sh tests/s3-script.sh tests/deletion.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
 
 # distcheck runs this from where it installed; in a staged directory the paths that were compiled in lead nowhere.
 installcheck-local:

@@ -20,6 +20,13 @@ void buf_release(struct buf *b)
 	buf_init(b, b->max);
 }
 
+void buf_release_secret(struct buf *b)
+{
+	if (b->data)
+		explicit_bzero(b->data, b->alloc);
+	buf_release(b);
+}
+
 void buf_reset(struct buf *b)
 {
 	buf_truncate(b, 0);

@@ -24,6 +24,7 @@ struct buf {
 #define BUF_INIT(max_bytes) {NULL, 0, 0, (max_bytes), false}
 void buf_init(struct buf *b, size_t max_bytes);
 void buf_release(struct buf *b); /* frees the memory; cap stays, may be used again */
+void buf_release_secret(struct buf *b); /* overwrites it first */
 void buf_reset(struct buf *b);   /* len = 0, keeps the memory */
 
 /* Room for `extra` more bytes; data + len may then be written up to that and len moved with buf_grew(). */

@@ -103,6 +103,13 @@ void mem_free(void *p)
 	free(p);
 }
 
+void mem_free_secret(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
 static struct arena_block *arena_grow(struct arena *a, size_t size)
 {
 	size_t block_size = a->blocks ? a->blocks->size * 2 : ARENA_BLOCK_BYTES;

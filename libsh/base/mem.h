@@ -20,6 +20,7 @@ char *mem_strndup(const char *s, size_t len);
 void *mem_dup(const void *p, size_t len);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void mem_free(void *p); /* free(3); NULL allowed */
+void mem_free_secret(char *text); /* overwritten first; NULL allowed */
 
 /* Memory that is freed all at once; one per request. */
 struct arena {

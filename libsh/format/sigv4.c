@@ -262,14 +262,16 @@ int sigv4_string_to_sign(struct buf *out, const struct sigv4_request *q, const s
 {
 	struct buf canonical = BUF_INIT(SIGV4_TEXT_MAX);
 	char hash[SIGV4_HASH_BYTES];
-	int result = sigv4_canonical_request(&canonical, q);
+	int result;
 
+	buf_reserve(&canonical, SIGV4_TEXT_MAX / 2); /* so that growing leaves no copies behind */
+	result = sigv4_canonical_request(&canonical, q);
 	if (result == 0) {
 		sigv4_hash(canonical.data, canonical.len, hash);
 		result = buf_addf(out, "AWS4-HMAC-SHA256\n%s\n%.8s/%s/%s/aws4_request\n%s", k->time, k->time,
 			k->region, k->service, hash);
 	}
-	buf_release(&canonical);
+	buf_release_secret(&canonical); /* a session token is signed, too */
 	return result;
 }
 
@@ -286,9 +288,8 @@ static void sign(const struct sigv4_key *k, const char *text, char out[SIGV4_HAS
 	hmac(key, sizeof(key), "aws4_request", next);
 	hmac(next, sizeof(next), text, key);
 	to_hex(key, out);
-	explicit_bzero(secret, strlen(secret));
 	explicit_bzero(next, sizeof(next));
-	mem_free(secret);
+	mem_free_secret(secret);
 }
 
 int sigv4_authorization(

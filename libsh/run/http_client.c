@@ -17,6 +17,7 @@ enum {
 	BUFFER_BYTES = 256 << 10,
 	ERROR_BODY_MAX = 64 << 10,
 	RETRY_AFTER_MAX_MS = 3600 * 1000,
+	DATE_BYTES = 64,
 };
 
 struct http_call {
@@ -39,6 +40,7 @@ struct http_client {
 	char *base_url;
 	char *token;
 	char *ca_file;
+	bool direct;
 	struct list active, idle;
 	int idle_count;
 };
@@ -79,10 +81,24 @@ void http_client_set_ca_file(struct http_client *c, const char *path)
 	c->ca_file = path ? mem_strdup(path) : NULL;
 }
 
+void http_client_set_direct(struct http_client *c)
+{
+	c->direct = true;
+}
+
+/* They may hold a token. */
+static void fields_free(struct http_call *call)
+{
+	for (struct curl_slist *field = call->fields; field; field = field->next)
+		explicit_bzero(field->data, strlen(field->data));
+	curl_slist_free_all(call->fields);
+	call->fields = NULL;
+}
+
 static void call_free(struct http_call *call)
 {
 	curl_easy_cleanup(call->easy);
-	curl_slist_free_all(call->fields);
+	fields_free(call);
 	buf_release(&call->answer.body);
 	mem_free(call);
 }
@@ -104,6 +120,19 @@ void http_client_free(struct http_client *c)
 
 /* ---- what libcurl calls ---- */
 
+static int64_t parse_date(const char *text, size_t n)
+{
+	char date[DATE_BYTES];
+	time_t seconds;
+
+	if (n >= sizeof(date))
+		return -1;
+	memcpy(date, text, n);
+	date[n] = '\0';
+	seconds = curl_getdate(date, NULL);
+	return seconds < 0 ? -1 : (int64_t)seconds * 1000;
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 {
 	struct http_call *call = ctx;
@@ -115,6 +144,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 		call->request.field(call->request.ctx, line, len);
 	if (len > 9 && !memcmp(line, "HTTP/", 5) && sscanf(line, "HTTP/%*s %d", &status) == 1) {
 		call->answer.status = status; /* of several (100 Continue) the last one counts */
+	} else if (len > 5 && !strncasecmp(line, "date:", 5)) {
+		call->answer.date_ms = parse_date(line + 5, len - 5);
 	} else if (len > 12 && !strncasecmp(line, "retry-after:", 12) &&
 		   sscanf(line + 12, "%lld", &seconds) == 1) {
 		if (seconds >= 0)
@@ -170,12 +201,13 @@ static size_t on_read(char *p, size_t size, size_t n, void *ctx)
 	return left;
 }
 
-/* libcurl would rewind the body to send a request again on a new connection. It may have arrived: refuse. */
+/* libcurl would rewind the body to send a request again on a new connection. It may have arrived: refuse. What
+ * read_body() gave cannot be had again. */
 static int on_seek(void *ctx, curl_off_t offset, int origin)
 {
 	struct http_call *call = ctx;
 
-	if (call->request.reads_only && call->request.body && origin == SEEK_SET) {
+	if (call->request.reads_only && !call->request.read_body && origin == SEEK_SET) {
 		call->body_sent = (size_t)offset;
 		return CURL_SEEKFUNC_OK;
 	}
@@ -229,10 +261,14 @@ static void set_options(struct http_call *call)
 	curl_easy_reset(easy);
 	curl_easy_setopt(easy, CURLOPT_URL, url);
 	mem_free(url);
+	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* as it was signed */
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->curl_error);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	if (call->client->direct)
+		curl_easy_setopt(easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
 	curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_CONNECTION_S);
@@ -284,7 +320,8 @@ struct http_call *http_client_start(
 	call->done_ctx = ctx;
 	call->answer.status = 0;
 	call->answer.complete = false;
-	call->answer.retry_after_ms = -1;
+	call->answer.retry_after_ms = call->answer.date_ms = -1;
+	call->answer.untrusted = false;
 	buf_reset(&call->answer.body);
 	call->curl_error[0] = '\0';
 	call->body_sent = 0;
@@ -301,8 +338,7 @@ static void call_retire(struct http_client *c, struct http_call *call)
 	curl_multi_remove_handle(c->multi, call->easy);
 	list_remove(&call->node);
 	curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, NULL);
-	curl_slist_free_all(call->fields);
-	call->fields = NULL;
+	fields_free(call);
 	if (c->idle_count >= IDLE_CALLS_MAX) {
 		call_free(call);
 		return;
@@ -413,6 +449,7 @@ static void finish(struct http_client *c, struct http_call *call, CURLcode resul
 	struct err e = ERR_INIT;
 
 	call->answer.complete = result == CURLE_OK;
+	call->answer.untrusted = result == CURLE_PEER_FAILED_VERIFICATION;
 	if (result != CURLE_OK)
 		error_of_transport(call, result, &e);
 	else if (call->answer.status >= 400)

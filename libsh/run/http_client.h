@@ -7,6 +7,7 @@
  * changes something was sent, in part at least, and no answer came; ERR_REQUEST_TIMEOUT or ERR_UNAVAILABLE
  * when one that only reads failed so. An answer with status 400 or more becomes the error that its body names
  * ({"error":{"code","message","hint"}}). A request that changes something is never sent twice by this layer.
+ * Header fields may hold secrets: our copies of them are overwritten before they are freed.
  */
 #ifndef SH_RUN_HTTP_CLIENT_H
 #define SH_RUN_HTTP_CLIENT_H
@@ -25,6 +26,8 @@ void http_client_free(struct http_client *c);
 const char *http_client_url(const struct http_client *c);
 /* Certificates of the authorities that are trusted, a PEM file; NULL: the system's. */
 void http_client_set_ca_file(struct http_client *c, const char *path);
+/* Past the proxies that the environment names: for what is near, and nobody else's to see. */
+void http_client_set_direct(struct http_client *c);
 
 enum { HTTP_CLIENT_BODY_MAX = 64 << 20 }; /* of an answer that is collected */
 
@@ -53,6 +56,8 @@ struct http_call_answer {
 	int status;                /* 0: none came */
 	bool complete;             /* all of it came, whatever it says */
 	int64_t retry_after_ms;    /* -1: not given */
+	int64_t date_ms;           /* the server's clock, by its Date field; -1: not given */
+	bool untrusted;            /* no answer: its certificate is not vouched for */
 	struct buf body;           /* collected; of errors always */
 };
 /* The answer lives as long as the callback, which may start new calls. */

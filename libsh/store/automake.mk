@@ -21,9 +21,12 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/object_open.c \
 	libsh/store/object_s3.c libsh/store/object_s3.h \
 	libsh/store/object_s3_credentials.c libsh/store/object_s3_credentials.h \
+	libsh/store/object_s3_judge.c \
 	libsh/store/object_s3_list.c \
+	libsh/store/object_s3_open.c \
 	libsh/store/object_s3_put.c \
 	libsh/store/object_s3_request.c \
+	libsh/store/object_s3_upload.c \
 	libsh/store/object_xml.c libsh/store/object_xml.h \
 	libsh/store/offline.c libsh/store/offline.h \
 	libsh/store/offline_objects.c \

@@ -48,6 +48,15 @@ int object_store_prepare(struct object_store *s, struct err *e)
 	return s->driver->prepare ? s->driver->prepare(s, e) : 0;
 }
 
+struct object_store_state object_store_state(struct object_store *s)
+{
+	struct object_store_state state = {0};
+
+	if (s->driver->state)
+		s->driver->state(s, &state);
+	return state;
+}
+
 /* 1: the object holds what fd holds; 0: it does not; -1: it could not be read. */
 static int same_content(struct object_store *s, const char *name, int fd, uint64_t bytes, struct err *e)
 {

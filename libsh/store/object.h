@@ -24,6 +24,13 @@ struct object_info {
 	int64_t modified_ms;
 };
 struct object_store;
+/* What a driver knows without asking its store. */
+struct object_store_state {
+	bool paused;            /* it failed several times in a row: most calls fail at once, for a while */
+	uint64_t failures;      /* in a row */
+	bool looks_first;       /* it would let a name be written twice, so put looks whether it is taken */
+	int64_t clock_ahead_ms; /* the store's clock before ours, where that had to be corrected; else 0 */
+};
 struct object_driver {
 	const char *scheme; /* "file" */
 	/* Durable once 0 is returned: all `bytes` of fd from its start under a name that was free. */
@@ -37,6 +44,7 @@ struct object_driver {
 	/* Looks whether the store can be used, and tidies what was left half done; NULL: there is nothing to look at. Blocks;
 	 * a failure changes nothing, what it could not find out is found out with the first put. */
 	int (*prepare)(struct object_store *s, struct err *e);
+	void (*state)(struct object_store *s, struct object_store_state *state); /* NULL: nothing to say */
 	void (*free)(struct object_store *s);
 };
 struct object_store {
@@ -49,6 +57,7 @@ struct object_store {
  * settings: those that begin with "s3."; NULL: what the environment says of them (SHD_S3_ENDPOINT, ...), as for shd. */
 int object_store_open(const char *url, const char *data_dir, const struct settings *settings, struct object_store **s, struct err *e);
 int object_store_prepare(struct object_store *s, struct err *e);
+struct object_store_state object_store_state(struct object_store *s);
 void object_store_free(struct object_store *s); /* NULL allowed */
 /* 1 to OBJECT_NAME_MAX bytes; no part between slashes is empty or starts with a dot. */
 int object_name_check(const char *name, struct err *e);

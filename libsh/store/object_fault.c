@@ -288,6 +288,11 @@ static int fault_prepare(struct object_store *s, struct err *e)
 	return object_store_prepare(fault_of(s)->inner, e);
 }
 
+static void fault_state(struct object_store *s, struct object_store_state *state)
+{
+	*state = object_store_state(fault_of(s)->inner);
+}
+
 static void fault_free(struct object_store *s)
 {
 	struct fault_store *f = fault_of(s);
@@ -306,6 +311,7 @@ static const struct object_driver fault_driver = {
 	.remove = fault_remove,
 	.list = fault_list,
 	.prepare = fault_prepare,
+	.state = fault_state,
 	.free = fault_free,
 };
 

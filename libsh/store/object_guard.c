@@ -51,20 +51,21 @@ static int64_t take_token(struct bucket *b)
 /* Whether the call may go on: 0 or -1. It must be followed by guard_end(). */
 static int guard_begin(struct guard_store *g, enum guard_op op, struct err *e)
 {
-	int64_t now = clock_mono_ms(), wait_us = 0, left_ms = 0;
+	int64_t now = clock_mono_ms(), wait_us = 0, left_ms;
+	bool try;
 	int failures;
 
 	pthread_mutex_lock(&g->lock);
 	failures = g->failures;
-	if (failures >= FAILURES_MAX) {
-		left_ms = g->closed_until_ms - now;
-		if (left_ms <= 0 && !g->trying) {
-			g->trying = true;
-			failures = 0;
-		}
-	}
-	if (failures < FAILURES_MAX)
+	left_ms = g->closed_until_ms - now;
+	try = failures >= FAILURES_MAX && left_ms <= 0 && !g->trying;
+	if (failures < FAILURES_MAX || try) {
 		wait_us = take_token(&g->buckets[op]);
+		/* Only who goes on ends the trial. */
+		if (try && wait_us <= TOKEN_WAIT_MAX_MS * 1000)
+			g->trying = true;
+		failures = 0;
+	}
 	pthread_mutex_unlock(&g->lock);
 	if (failures >= FAILURES_MAX)
 		return err_set(e, ERR_UNAVAILABLE, "the object store failed %d times in a row and is %s",
@@ -84,14 +85,16 @@ static int guard_end(struct guard_store *g, int result, const struct err *failed
 {
 	bool away = result < 0 && (failed->code == ERR_UNAVAILABLE || failed->code == ERR_OUTCOME_UNKNOWN);
 	struct uuid random = uuid_random();
+	int64_t now = clock_mono_ms();
 
 	pthread_mutex_lock(&g->lock);
 	g->trying = false;
 	if (!away) {
 		g->failures = 0;
 		g->pause_ms = PAUSE_FIRST_MS;
-	} else if (++g->failures >= FAILURES_MAX) {
-		g->closed_until_ms = clock_mono_ms() + g->pause_ms / 2 +
+	} else if (++g->failures >= FAILURES_MAX && g->closed_until_ms <= now) {
+		/* Once, whatever number of calls was under way and fails now. */
+		g->closed_until_ms = now + g->pause_ms / 2 +
 				     (random.b[0] << 8 | random.b[1]) % (g->pause_ms / 2 + 1);
 		g->pause_ms = 2 * g->pause_ms < PAUSE_MAX_MS ? 2 * g->pause_ms : PAUSE_MAX_MS;
 	}
@@ -164,6 +167,17 @@ static int guard_prepare(struct object_store *s, struct err *e)
 	return guard_end(g, object_store_prepare(g->inner, &failed), &failed, e);
 }
 
+static void guard_state(struct object_store *s, struct object_store_state *state)
+{
+	struct guard_store *g = guard_of(s);
+
+	*state = object_store_state(g->inner);
+	pthread_mutex_lock(&g->lock);
+	state->failures = (uint64_t)g->failures;
+	state->paused = g->failures >= FAILURES_MAX;
+	pthread_mutex_unlock(&g->lock);
+}
+
 static void guard_free(struct object_store *s)
 {
 	struct guard_store *g = guard_of(s);
@@ -181,6 +195,7 @@ static const struct object_driver guard_driver = {
 	.remove = guard_remove,
 	.list = guard_list,
 	.prepare = guard_prepare,
+	.state = guard_state,
 	.free = guard_free,
 };
 

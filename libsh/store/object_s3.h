@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects in S3, or what speaks its language. For the files of the driver only: object_s3.c (opening,
- * reading, removing), object_s3_request.c (one signed request, with its retries), object_s3_put.c (writing),
- * object_s3_list.c (listing).
+ * Objects in S3, or what speaks its language. For the files of the driver only: object_s3.c (reading,
+ * removing), object_s3_open.c (opening), object_s3_request.c (one signed request, with its retries), object_s3_judge.c (what its
+ * answer means), object_s3_put.c (writing), object_s3_upload.c (in parts), object_s3_list.c (listing).
  */
 #ifndef SH_STORE_OBJECT_S3_H
 #define SH_STORE_OBJECT_S3_H
@@ -18,8 +18,6 @@ enum {
 	S3_CLIENTS_MAX = 16,   /* idle, each with its connection */
 	S3_KEY_MAX = 1024,     /* of S3 itself */
 	S3_BODY_MAX = 8 << 20, /* of an answer that is not an object */
-	S3_PART_BYTES = 8 << 20,
-	S3_PARTS_MAX = 10000,
 	S3_ETAG_BYTES = 136,
 };
 enum object_s3_conditional { S3_CONDITIONAL_UNKNOWN, S3_CONDITIONAL_ON, S3_CONDITIONAL_OFF };
@@ -35,13 +33,19 @@ struct object_s3 {
 	pthread_mutex_t lock; /* for what follows */
 	struct http_client *idle[S3_CLIENTS_MAX];
 	int idle_count;
+	int64_t clock_ahead_ms; /* the store's clock before ours, where that mattered */
 	enum object_s3_conditional conditional;
-	pthread_mutex_t probing; /* held while conditional is found out */
+	uint64_t probes;         /* attempts to find that out */
+	pthread_mutex_t probing; /* held while it is tried; for what follows */
+	struct err probe_error;  /* of the last attempt */
 };
 static inline struct object_s3 *object_s3_of(struct object_store *s)
 {
 	return container_of(s, struct object_s3, base);
 }
+
+extern const struct object_driver object_s3_driver;
+void object_s3_free(struct object_store *s);
 
 struct object_s3_call {
 	const char *method;
@@ -58,7 +62,8 @@ struct object_s3_call {
 	/* The answer's body goes here and must have this length; NULL: it is collected. */
 	void *into;
 	size_t into_bytes;
-	bool repeatable; /* doing it twice is the same as once: no unknown outcomes, it is just done again */
+	bool errors_late; /* the status comes before the work is done: the body of a 200 may be an error */
+	bool repeatable;  /* doing it twice is the same as once: no unknown outcomes, it is just done again */
 };
 struct object_s3_answer {
 	int status;
@@ -68,6 +73,14 @@ struct object_s3_answer {
 	struct buf body;
 };
 void object_s3_answer_release(struct object_s3_answer *a);
+enum object_s3_verdict { S3_DONE, S3_AGAIN, S3_REFUSED };
+/* Fills in code and message (and the region, when it is not known yet) from the body of an error. */
+void object_s3_read_error(struct object_s3_answer *a, const struct buf *body);
+/* Of an answer that is not 2xx; sets e. */
+enum object_s3_verdict object_s3_judge(const struct object_s3 *s, const struct object_s3_call *call,
+	const struct object_s3_answer *a, struct err *e);
+/* The store's time, as far as we know. */
+int64_t object_s3_now_ms(struct object_s3 *s);
 /*
  * Signs and sends it, again after failures that pass, until the timeout is over; so a service that hangs
  * costs one timeout. 0 for an answer 2xx. -1: the errors of object.h; what S3 refuses for reasons of the
@@ -82,13 +95,22 @@ int object_s3_key(const struct object_s3 *s, const char *name, char out[S3_KEY_M
 /* HEAD. ERR_NOT_FOUND may also mean that there is no bucket: S3 does not say. */
 int object_s3_head(struct object_s3 *s, const char *key, uint64_t *bytes, struct err *e);
 
+void object_s3_call_header(struct object_s3_call *call, const char *name, const char *value);
+void object_s3_call_query(struct object_s3_call *call, const char *name, const char *value);
+/* How the object is to be encrypted: for what begins to write one, and nothing else. */
+void object_s3_call_encryption(const struct object_s3 *s, struct object_s3_call *call);
+
 int object_s3_put(struct object_store *s, const char *name, int fd, uint64_t bytes, struct err *e);
 /* Finds out whether the service keeps a name from being written twice; removes uploads that were abandoned a
  * day ago. */
 int object_s3_prepare(struct object_store *s, struct err *e);
 int object_s3_list(struct object_store *s, const char *prefix,
 	int (*each)(void *ctx, const struct object_info *o), void *ctx, struct err *e);
+/* Uploads of segments and snapshots that began before that. Of others under our prefix we know nothing. */
 int object_s3_remove_uploads(struct object_s3 *s, int64_t older_than_ms, struct err *e);
+/* An object in parts: a few are sent side by side, each read from the file as it goes. */
+int object_s3_upload(
+	struct object_s3 *s, const char *key, int fd, uint64_t bytes, bool conditional, struct err *e);
 int object_s3_abort_upload(struct object_s3 *s, const char *key, const char *upload_id, struct err *e);
 
 #endif

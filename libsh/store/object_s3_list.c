@@ -19,9 +19,10 @@ struct page {
 	char key[S3_KEY_MAX * 3 + 1], upload_id[TOKEN_BYTES];
 	uint64_t bytes;
 	int64_t time_ms;
-	bool have_bytes, truncated;
+	bool have_bytes, truncated, whole; /* whole: the element that holds all has ended */
 	char next[TOKEN_BYTES], next_upload[TOKEN_BYTES];
-	int64_t older_than_ms; /* uploads */
+	const char *folder; /* uploads: where, below our prefix */
+	int64_t older_than_ms;
 	struct err *e;
 };
 
@@ -47,29 +48,39 @@ static const char *own_name(struct page *p)
 
 /* Services differ in what they escape. A key that cannot be decoded, or holds a NUL, is not ours and becomes
  * no name. */
-static int decode_key(struct page *p, const char *text)
+static int decode_key(char *out, size_t out_bytes, const char *text)
 {
-	struct buf key = BUF_INIT(sizeof(p->key) - 1);
+	struct buf key = BUF_INIT(out_bytes - 1);
 	bool good = text_url_decode(&key, text, strlen(text), true) == 0 && key.len &&
 		    !memchr(key.data, 0, key.len);
 
-	snprintf(p->key, sizeof(p->key), "%s", good ? key.data : "");
+	snprintf(out, out_bytes, "%s", good ? key.data : "");
 	buf_release(&key);
 	return 0;
+}
+
+/* What one element did not say is not taken from the one before. */
+static void item_begin(struct page *p)
+{
+	p->key[0] = p->upload_id[0] = '\0';
+	p->have_bytes = false;
+	p->time_ms = 0;
 }
 
 static int object_end(struct page *p)
 {
 	const char *name = own_name(p);
 	struct object_info info = {name, p->bytes, p->time_ms};
-	bool whole = p->have_bytes;
+	int result = 0;
 
-	p->have_bytes = false;
-	if (!name)
-		return 0;
-	if (!whole)
-		return err_set(p->e, ERR_CORRUPT, "the listing has no size of %s", name);
-	return p->each(p->ctx, &info);
+	if (name && !p->have_bytes)
+		result = err_set(p->e, ERR_CORRUPT, "the listing has no size of %s", name);
+	else if (name && p->time_ms <= 0) /* to guess would make it old enough to be removed */
+		result = err_set(p->e, ERR_CORRUPT, "the listing does not say when %s was written", name);
+	else if (name)
+		result = p->each(p->ctx, &info);
+	item_begin(p);
+	return result;
 }
 
 static int object_element(void *ctx, const char *path, const char *text)
@@ -77,11 +88,13 @@ static int object_element(void *ctx, const char *path, const char *text)
 	struct page *p = ctx;
 	const char *name = strchr(path, '/');
 
-	if (strncmp(path, "ListBucketResult", 16) != 0 || !name)
+	if (!strcmp(path, "ListBucketResult"))
+		p->whole = true;
+	if (strncmp(path, "ListBucketResult/", 17) != 0)
 		return 0;
 	name++;
 	if (!strcmp(name, "Contents/Key"))
-		return decode_key(p, text);
+		return decode_key(p->key, sizeof(p->key), text);
 	if (!strcmp(name, "Contents/Size")) {
 		char *end;
 
@@ -100,17 +113,21 @@ static int object_element(void *ctx, const char *path, const char *text)
 	return 0;
 }
 
-static int get_page(struct object_s3 *s, struct object_s3_call *call, object_xml_element *element, void *ctx,
-	struct err *e)
+static int get_page(struct page *p, struct object_s3_call *call, object_xml_element *element, struct err *e)
 {
 	struct object_s3_answer a;
 	int result;
 
 	call->method = "GET";
 	call->repeatable = true;
-	result = object_s3_do(s, call, &a, e);
+	p->truncated = p->whole = false;
+	p->next[0] = p->next_upload[0] = '\0';
+	item_begin(p);
+	result = object_s3_do(p->s, call, &a, e);
 	if (result == 0)
-		result = object_xml_parse(a.body.data ? a.body.data : "", a.body.len, element, ctx, e);
+		result = object_xml_parse(a.body.data ? a.body.data : "", a.body.len, element, p, e);
+	if (result == 0 && !p->whole) /* a page of a proxy is no empty listing */
+		result = err_set(e, ERR_CORRUPT, "the store sent no listing of %s, but something else", p->s->bucket);
 	object_s3_answer_release(&a);
 	return result;
 }
@@ -120,14 +137,14 @@ int object_s3_list(struct object_store *store, const char *prefix,
 {
 	struct object_s3 *s = object_s3_of(store);
 	struct page *p = mem_zalloc(sizeof(*p));
-	char *full = mem_printf("%s%s", s->prefix, prefix), *token = NULL;
+	char *full = mem_printf("%s%s", s->prefix, prefix), *token = NULL, *milestone = NULL;
 	int result = 0;
 
 	p->s = s;
 	p->each = each;
 	p->ctx = ctx;
 	p->e = e;
-	for (int pages = 0; result == 0; pages++) {
+	for (unsigned pages = 1; result == 0; pages++) {
 		/* Escaped, since a key of somebody else may hold what XML cannot. */
 		struct object_s3_call call = {
 			.query = {{"list-type", "2"}, {"encoding-type", "url"}, {"prefix", full}},
@@ -135,16 +152,19 @@ int object_s3_list(struct object_store *store, const char *prefix,
 
 		if (token)
 			call.query[call.query_count++] = (struct sigv4_pair){"continuation-token", token};
-		p->truncated = false;
-		p->next[0] = '\0';
-		result = get_page(s, &call, object_element, p, e);
+		result = get_page(p, &call, object_element, e);
 		if (result || !p->truncated)
 			break;
-		if (!p->next[0] || pages == PAGES_MAX || (token && !strcmp(token, p->next)))
+		if (!p->next[0] || pages == PAGES_MAX || (milestone && !strcmp(milestone, p->next)))
 			result = err_set(e, ERR_CORRUPT, "the listing of %s does not end", s->bucket);
 		mem_free(token);
 		token = mem_strdup(p->next);
+		if (!(pages & (pages - 1))) { /* a power of two: a circle of any length comes by such a place again */
+			mem_free(milestone);
+			milestone = mem_strdup(token);
+		}
 	}
+	mem_free(milestone);
 	mem_free(token);
 	mem_free(full);
 	mem_free(p);
@@ -155,10 +175,13 @@ int object_s3_list(struct object_store *store, const char *prefix,
 
 static int upload_end(struct page *p)
 {
-	/* Somebody else's, or of another process that is at it. */
-	if (!own_name(p) || !p->upload_id[0] || !p->time_ms || p->time_ms >= p->older_than_ms)
-		return 0;
-	return object_s3_abort_upload(p->s, p->key, p->upload_id, p->e);
+	int result = 0;
+
+	/* Not somebody else's, nor of another process that is at it. */
+	if (own_name(p) && !strncmp(own_name(p), p->folder, strlen(p->folder)) && p->upload_id[0] && p->time_ms > 0 && p->time_ms < p->older_than_ms)
+		result = object_s3_abort_upload(p->s, p->key, p->upload_id, p->e);
+	item_begin(p);
+	return result;
 }
 
 static int upload_element(void *ctx, const char *path, const char *text)
@@ -166,11 +189,13 @@ static int upload_element(void *ctx, const char *path, const char *text)
 	struct page *p = ctx;
 	const char *name = strchr(path, '/');
 
-	if (strncmp(path, "ListMultipartUploadsResult", 26) != 0 || !name)
+	if (!strcmp(path, "ListMultipartUploadsResult"))
+		p->whole = true;
+	if (strncmp(path, "ListMultipartUploadsResult/", 27) != 0)
 		return 0;
 	name++;
 	if (!strcmp(name, "Upload/Key"))
-		return copy_text(p->key, sizeof(p->key), text, p->e);
+		return decode_key(p->key, sizeof(p->key), text);
 	if (!strcmp(name, "Upload/UploadId"))
 		return copy_text(p->upload_id, sizeof(p->upload_id), text, p->e);
 	if (!strcmp(name, "Upload/Initiated")) {
@@ -181,33 +206,34 @@ static int upload_element(void *ctx, const char *path, const char *text)
 	} else if (!strcmp(name, "IsTruncated")) {
 		p->truncated = !strcmp(text, "true");
 	} else if (!strcmp(name, "NextKeyMarker")) {
-		return copy_text(p->next, sizeof(p->next), text, p->e);
+		return decode_key(p->next, sizeof(p->next), text);
 	} else if (!strcmp(name, "NextUploadIdMarker")) {
 		return copy_text(p->next_upload, sizeof(p->next_upload), text, p->e);
 	}
 	return 0;
 }
 
-int object_s3_remove_uploads(struct object_s3 *s, int64_t older_than_ms, struct err *e)
+static int remove_uploads_in(
+	struct object_s3 *s, const char *folder, int64_t older_than_ms, struct err *e)
 {
 	struct page *p = mem_zalloc(sizeof(*p));
-	char *key = mem_strdup(""), *upload = mem_strdup("");
+	char *full = mem_printf("%s%s", s->prefix, folder), *key = mem_strdup(""), *upload = mem_strdup("");
 	int result = 0;
 
 	p->s = s;
+	p->folder = folder;
 	p->older_than_ms = older_than_ms;
 	p->e = e;
 	for (int pages = 0; result == 0 && pages < UPLOAD_PAGES_MAX; pages++) {
 		struct object_s3_call call = {
-			.query = {{"uploads", ""}, {"prefix", s->prefix}}, .query_count = 2};
+			.query = {{"uploads", ""}, {"encoding-type", "url"}, {"prefix", full}},
+			.query_count = 3};
 
 		if (*key) {
 			call.query[call.query_count++] = (struct sigv4_pair){"key-marker", key};
 			call.query[call.query_count++] = (struct sigv4_pair){"upload-id-marker", upload};
 		}
-		p->truncated = false;
-		p->next[0] = p->next_upload[0] = '\0';
-		result = get_page(s, &call, upload_element, p, e);
+		result = get_page(p, &call, upload_element, e);
 		if (result || !p->truncated || !p->next[0])
 			break;
 		mem_free(key);
@@ -215,8 +241,19 @@ int object_s3_remove_uploads(struct object_s3 *s, int64_t older_than_ms, struct 
 		key = mem_strdup(p->next);
 		upload = mem_strdup(p->next_upload);
 	}
+	mem_free(full);
 	mem_free(key);
 	mem_free(upload);
 	mem_free(p);
 	return result;
+}
+
+int object_s3_remove_uploads(struct object_s3 *s, int64_t older_than_ms, struct err *e)
+{
+	static const char *const folders[] = {"segments/", "meta/"};
+
+	for (size_t i = 0; i < array_count(folders); i++)
+		if (remove_uploads_in(s, folders[i], older_than_ms, e) < 0)
+			return -1;
+	return 0;
 }

@@ -13,7 +13,6 @@
 #include "libsh/base/mem.h"
 #include "libsh/base/uuid.h"
 #include "libsh/store/object_s3.h"
-#include "libsh/store/object_xml.h"
 
 enum {
 	ATTEMPTS = 5,
@@ -23,6 +22,7 @@ enum {
 	HASH_CHUNK_BYTES = 128 << 10,
 	FIELDS_MAX = 16,
 	ALL_HEADERS = 16,
+	SKEW_MIN_MS = 5 * 60 * 1000,
 };
 
 struct attempt {
@@ -33,7 +33,35 @@ struct attempt {
 	bool too_much;
 	struct err local; /* our file could not be read */
 };
-enum verdict { VERDICT_DONE, VERDICT_AGAIN, VERDICT_REFUSED };
+
+void object_s3_call_header(struct object_s3_call *call, const char *name, const char *value)
+{
+	call->headers[call->header_count++] = (struct sigv4_pair){name, value};
+}
+
+void object_s3_call_query(struct object_s3_call *call, const char *name, const char *value)
+{
+	call->query[call->query_count++] = (struct sigv4_pair){name, value};
+}
+
+void object_s3_call_encryption(const struct object_s3 *s, struct object_s3_call *call)
+{
+	if (!*s->sse)
+		return;
+	object_s3_call_header(call, "x-amz-server-side-encryption", s->sse);
+	if (*s->sse_kms_key)
+		object_s3_call_header(call, "x-amz-server-side-encryption-aws-kms-key-id", s->sse_kms_key);
+}
+
+int64_t object_s3_now_ms(struct object_s3 *s)
+{
+	int64_t ahead_ms;
+
+	pthread_mutex_lock(&s->lock);
+	ahead_ms = s->clock_ahead_ms;
+	pthread_mutex_unlock(&s->lock);
+	return clock_real_ms() + ahead_ms;
+}
 
 void object_s3_answer_release(struct object_s3_answer *a)
 {
@@ -143,147 +171,84 @@ static void on_field(void *ctx, const char *line, size_t n)
 		a->content_length = value;
 }
 
-/* ---- verdicts ---- */
-
-static const struct {
-	const char *code;
-	enum err_code err;
-	bool again;
-	const char *hint;
-} known_codes[] = {
-	{"NoSuchKey", ERR_NOT_FOUND, false, NULL},
-	{"NoSuchUpload", ERR_NOT_FOUND, false, NULL},
-	{"PreconditionFailed", ERR_EXISTS, false, NULL},
-	{"InvalidRange", ERR_CORRUPT, false, NULL},
-	{"SlowDown", ERR_UNAVAILABLE, true, NULL},
-	{"RequestLimitExceeded", ERR_UNAVAILABLE, true, NULL},
-	{"TooManyRequests", ERR_UNAVAILABLE, true, NULL},
-	{"RequestTimeout", ERR_UNAVAILABLE, true, NULL},
-	{"IncompleteBody", ERR_UNAVAILABLE, true, NULL},
-	{"ConditionalRequestConflict", ERR_UNAVAILABLE, true, NULL},
-	{"OperationAborted", ERR_UNAVAILABLE, true, NULL},
-	{"BadDigest", ERR_IO, true, "bytes were changed on their way to the store"},
-	{"XAmzContentSHA256Mismatch", ERR_IO, true, "bytes were changed on their way to the store"},
-	{"QuotaExceeded", ERR_NO_SPACE, false, "raise the quota of the bucket or its owner"},
-	{"XMinioStorageFull", ERR_NO_SPACE, false, NULL},
-	{"NotImplemented", ERR_NOT_BUILT, false, NULL},
-	{"NoSuchBucket", ERR_UNAVAILABLE, false, "create the bucket, or correct object.url"},
-	{"InvalidBucketName", ERR_UNAVAILABLE, false, "correct object.url"},
-	{"AccessDenied", ERR_UNAVAILABLE, false,
-		"the key needs s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListBucket and "
-		"s3:AbortMultipartUpload"},
-	{"InvalidAccessKeyId", ERR_UNAVAILABLE, false, "the store does not know the access key"},
-	{"SignatureDoesNotMatch", ERR_UNAVAILABLE, false,
-		"the secret key is wrong, or s3.region or s3.endpoint is"},
-	{"RequestTimeTooSkewed", ERR_UNAVAILABLE, false, "correct the clock of this machine"},
-	{"AuthorizationHeaderMalformed", ERR_UNAVAILABLE, false, "set s3.region to the bucket's region"},
-	{"PermanentRedirect", ERR_UNAVAILABLE, false, "set s3.region and s3.endpoint to the bucket's"},
-	{"ExpiredToken", ERR_UNAVAILABLE, true, "the key has expired"},
-	{"InvalidToken", ERR_UNAVAILABLE, true, "the session token is not valid"},
-};
-
-/* When there is no code that we know: HEAD has no body, proxies have their own. */
-static enum verdict judge_status(const struct attempt *at, enum err_code *code)
-{
-	int status = at->answer->status;
-
-	*code = ERR_IO;
-	if (status == 404 && !strcmp(at->call->method, "HEAD"))
-		*code = ERR_NOT_FOUND;
-	else if (status == 412)
-		*code = ERR_EXISTS;
-	else if (status == 416)
-		*code = ERR_CORRUPT;
-	else if (status == 501)
-		*code = ERR_NOT_BUILT;
-	else if (status == 507)
-		*code = ERR_NO_SPACE;
-	else if (status < 500)
-		*code = ERR_UNAVAILABLE;
-	else if (!at->call->repeatable)
-		*code = ERR_OUTCOME_UNKNOWN;
-	else
-		*code = ERR_UNAVAILABLE;
-	return status == 429 || (status >= 500 && *code == ERR_UNAVAILABLE) ? VERDICT_AGAIN : VERDICT_REFUSED;
-}
-
-static enum verdict judge_error(const struct attempt *at, struct err *e)
-{
-	const struct object_s3_answer *a = at->answer;
-	const char *what = at->call->key ? at->call->key : at->s->bucket, *hint = NULL;
-	enum err_code code;
-	enum verdict verdict = judge_status(at, &code);
-
-	for (size_t i = 0; i < array_count(known_codes); i++)
-		if (!strcmp(known_codes[i].code, a->code)) {
-			code = known_codes[i].err;
-			hint = known_codes[i].hint;
-			verdict = known_codes[i].again ? VERDICT_AGAIN : VERDICT_REFUSED;
-		}
-	err_set(e, code, "%s %s: the store answered %d%s%s%s%s", at->call->method, what, a->status,
-		a->code[0] ? " " : "", a->code, a->message[0] ? ": " : "", a->message);
-	if (hint)
-		err_hint(e, "%s", hint);
-	else if (*a->region && strcmp(a->region, at->s->region) != 0 &&
-		 (a->status / 100 == 3 || a->status == 400))
-		err_hint(e, "set s3.region=%s", a->region);
-	return verdict;
-}
+/* ---- one attempt ---- */
 
 /* No answer, or not all of it. */
-static enum verdict judge_transport(const struct attempt *at, const struct err *why, struct err *e)
+static enum object_s3_verdict judge_transport(
+	struct attempt *at, const struct http_call_answer *answer, const struct err *why, struct err *e)
 {
 	const char *what = at->call->key ? at->call->key : at->s->bucket;
 
 	if (at->local.code) {
 		if (e)
 			*e = at->local;
-		return VERDICT_REFUSED;
+		return S3_REFUSED;
 	}
 	if (at->too_much) {
 		err_set(e, ERR_IO, "%s %s: the store sent more than was asked for", at->call->method, what);
-		return VERDICT_REFUSED;
+		return S3_REFUSED;
+	}
+	if (answer->untrusted) {
+		err_set(e, ERR_UNAVAILABLE, "%s", why->text);
+		err_hint(e, "set s3.ca_file to the certificate of the authority that vouches for the store");
+		return S3_REFUSED;
 	}
 	if (why->code == ERR_CONNECT || at->call->repeatable) {
 		err_set(e, ERR_UNAVAILABLE, "%s", why->text);
-		return VERDICT_AGAIN;
+		return S3_AGAIN;
 	}
 	err_set(e, ERR_OUTCOME_UNKNOWN, "%s", why->text);
-	return VERDICT_REFUSED;
+	return S3_REFUSED;
 }
 
-static void read_error(struct object_s3_answer *a, const struct buf *body)
+/*
+ * S3 refuses what was signed a quarter of an hour ago, or ahead. Our clock may be wrong, and records must go
+ * somewhere: then we sign by the store's. HEAD is not told the reason. Whether that is new.
+ */
+static bool correct_clock(struct attempt *at, const struct http_call_answer *answer)
 {
-	if (!body->len)
-		return;
-	if (object_xml_find(body->data, body->len, "Error/Code", a->code, sizeof(a->code), NULL) < 0)
-		a->code[0] = '\0';
-	if (object_xml_find(body->data, body->len, "Error/Message", a->message, sizeof(a->message), NULL) < 0)
-		a->message[0] = '\0';
+	const struct object_s3_answer *a = at->answer;
+	int64_t ahead_ms = answer->date_ms - clock_real_ms(), change_ms;
+
+	if (answer->date_ms < 0 || (strcmp(a->code, "RequestTimeTooSkewed") && (*a->code || a->status != 403)))
+		return false;
+	pthread_mutex_lock(&at->s->lock);
+	change_ms = ahead_ms - at->s->clock_ahead_ms;
+	if (change_ms < -SKEW_MIN_MS || change_ms > SKEW_MIN_MS)
+		at->s->clock_ahead_ms = ahead_ms;
+	pthread_mutex_unlock(&at->s->lock);
+	return change_ms < -SKEW_MIN_MS || change_ms > SKEW_MIN_MS;
 }
 
-static enum verdict judge(
+static enum object_s3_verdict judge(
 	struct attempt *at, const struct http_call_answer *answer, const struct err *why, struct err *e)
 {
 	struct object_s3_answer *a = at->answer;
+	enum object_s3_verdict verdict;
 
 	a->status = answer->status;
 	a->retry_after_ms = answer->retry_after_ms;
 	if (!answer->complete)
-		return judge_transport(at, why, e);
+		return judge_transport(at, answer, why, e);
 	if (a->status / 100 != 2) {
-		read_error(a, &answer->body);
-		return judge_error(at, e);
+		object_s3_read_error(a, &answer->body);
+		verdict = object_s3_judge(at->s, at->call, a, e);
+		return correct_clock(at, answer) ? S3_AGAIN : verdict;
+	}
+	if (at->call->errors_late) {
+		object_s3_read_error(a, &a->body);
+		if (*a->code) {
+			a->status = 500;
+			return object_s3_judge(at->s, at->call, a, e);
+		}
 	}
 	if (at->call->into && at->received != at->call->into_bytes) {
 		err_set(e, ERR_UNAVAILABLE, "%s %s: %llu bytes came, not %zu", at->call->method,
 			at->call->key, (unsigned long long)at->received, at->call->into_bytes);
-		return VERDICT_AGAIN;
+		return S3_AGAIN;
 	}
-	return VERDICT_DONE;
+	return S3_DONE;
 }
-
-/* ---- one attempt ---- */
 
 struct signed_request {
 	struct buf path; /* with the query */
@@ -314,7 +279,7 @@ static int sign(struct object_s3 *s, const struct object_s3_call *call, const st
 	struct buf authorization = BUF_INIT(SIGV4_TEXT_MAX);
 	int result;
 
-	sigv4_time(clock_real_ms() / 1000, r->time);
+	sigv4_time(object_s3_now_ms(s) / 1000, r->time);
 	add_header(r, "host", s->host);
 	add_header(r, "x-amz-date", r->time);
 	add_header(r, "x-amz-content-sha256", payload_hash);
@@ -343,11 +308,11 @@ static int sign(struct object_s3 *s, const struct object_s3_call *call, const st
 static void signed_release(struct signed_request *r)
 {
 	for (int i = 0; i <= FIELDS_MAX; i++)
-		mem_free(r->fields[i]);
+		mem_free_secret(r->fields[i]); /* one may be the session token */
 	buf_release(&r->path);
 }
 
-static enum verdict send_request(struct attempt *at, const struct signed_request *r, struct err *e)
+static enum object_s3_verdict send_request(struct attempt *at, const struct signed_request *r, struct err *e)
 {
 	const struct object_s3_call *call = at->call;
 	uint64_t most = call->into_bytes > call->body_bytes ? call->into_bytes : call->body_bytes;
@@ -364,10 +329,10 @@ static enum verdict send_request(struct attempt *at, const struct signed_request
 	struct http_client *client = client_get(at->s, e);
 	struct http_call_answer answer = {0};
 	struct err why = ERR_INIT;
-	enum verdict verdict;
+	enum object_s3_verdict verdict;
 
 	if (!client)
-		return VERDICT_REFUSED;
+		return S3_REFUSED;
 	if (call->has_body) {
 		q.content_type = "application/octet-stream";
 		q.body = call->body ? call->body : "";
@@ -382,13 +347,13 @@ static enum verdict send_request(struct attempt *at, const struct signed_request
 	return verdict;
 }
 
-static enum verdict attempt(struct object_s3 *s, const struct object_s3_call *call, const char *payload_hash,
+static enum object_s3_verdict attempt(struct object_s3 *s, const struct object_s3_call *call, const char *payload_hash,
 	struct object_s3_answer *a, struct err *e)
 {
 	struct attempt at = {.s = s, .call = call, .answer = a, .local = ERR_INIT};
 	struct signed_request r = {.path = BUF_INIT(SIGV4_TEXT_MAX)};
 	struct object_s3_key key = {0};
-	enum verdict verdict = VERDICT_REFUSED;
+	enum object_s3_verdict verdict = S3_REFUSED;
 
 	answer_init(a);
 	if (object_s3_credentials_get(s->credentials, &key, e) < 0)
@@ -451,16 +416,16 @@ int object_s3_do(
 	if (hash_body(call, hash, e) < 0)
 		return -1;
 	for (int tries = 0;; tries++) {
-		enum verdict verdict = attempt(s, call, hash, a, e);
+		enum object_s3_verdict verdict = attempt(s, call, hash, a, e);
 		struct timespec t;
 		int64_t pause;
 
-		if (verdict == VERDICT_DONE) {
+		if (verdict == S3_DONE) {
 			err_clear(e);
 			return 0;
 		}
 		pause = pause_ms(tries, a->retry_after_ms);
-		if (verdict == VERDICT_REFUSED || tries + 1 == ATTEMPTS ||
+		if (verdict == S3_REFUSED || tries + 1 == ATTEMPTS ||
 			clock_mono_ms() + pause >= deadline)
 			return -1;
 		object_s3_answer_release(a);

@@ -84,6 +84,11 @@ int object_xml_parse(const void *data, size_t n, object_xml_element *element, vo
 	enum XML_Status status;
 	int result;
 
+	/* White space keeps the connection of a long operation alive, and may come first. */
+	while (n && strchr(" \t\r\n", *(const char *)data) && *(const char *)data) {
+		data = (const char *)data + 1;
+		n--;
+	}
 	if (n > INT32_MAX)
 		return err_set(e, ERR_TOO_LARGE, "%zu bytes of XML", n);
 	p.parser = XML_ParserCreate(NULL);
