@@ -29,10 +29,11 @@ bool run(int64_t ms)
 	return good;
 }
 
-void start(const char *dir, const char *setting, const char *value)
+static void start_with(const char *dir, const char *setting, const char *value, bool store_down)
 {
 	memset(&t, 0, sizeof(t));
 	t.self = fake_self(dir);
+	fake_down(t.self, ROLE_STORE, store_down);
 	settings_set(t.self->settings, "segment.max_age", "1h", "test", NULL);
 	if (setting)
 		settings_set(t.self->settings, setting, value, "test", NULL);
@@ -42,6 +43,16 @@ void start(const char *dir, const char *setting, const char *value)
 		printf("Bail out! the log did not start\n");
 		exit(1);
 	}
+}
+
+void start(const char *dir, const char *setting, const char *value)
+{
+	start_with(dir, setting, value, false);
+}
+
+void start_without_store(const char *dir)
+{
+	start_with(dir, NULL, NULL, true);
 }
 
 void stop(void)

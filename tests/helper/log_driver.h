@@ -23,6 +23,7 @@ extern struct test_log t;
 bool run(int64_t ms);
 /* A log on this directory that serves; setting (or NULL) is changed before. */
 void start(const char *dir, const char *setting, const char *value);
+void start_without_store(const char *dir); /* it is down from the first moment: nothing recovered gets into a segment */
 void stop(void);
 void on_done(void *ctx, const struct err *e);
 void on_wait(struct log_wait *w, enum durability reached, const struct err *e);

@@ -263,8 +263,7 @@ static void test_damage_twice(const char *dir)
 	stop();
 	damage(own, "rotten");
 	for (int life = 0; life < 3; life++) {
-		start(own, NULL, NULL);
-		fake_down(t.self, ROLE_STORE, true);
+		start_without_store(own);
 		ok(part("w", 0)->damage != NULL, "life %d knows of the damage", life);
 		is_str(fetch(part("w", 0), 0), "fine", "what came before it is served");
 		stop();
