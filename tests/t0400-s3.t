@@ -52,7 +52,7 @@ same "$TMP/large" "$TMP/out" 'holds what was put'
 is "$(code tool put-once big "$TMP/large")" already_exists 'its name is given once'
 is "$(object-tool s3://bucket request GET - uploads | grep -c '<Upload>')" 0 'nothing of it is left under way'
 
-upload=$(tool request POST some/prefix/left uploads | sed 's/.*<UploadId>\([^<]*\).*/\1/')
+upload=$(tool request POST some/prefix/segments/left uploads | sed 's/.*<UploadId>\([^<]*\).*/\1/')
 other=$(tool request POST elsewhere/left uploads | sed 's/.*<UploadId>\([^<]*\).*/\1/')
 ok 'two uploads were begun' test -n "$upload" -a -n "$other"
 ok 'young uploads are left alone' tool prepare
@@ -98,6 +98,13 @@ ok 'without conditional create: put' tool put-once plain "$TMP/small"
 is "$(code tool put-once plain "$TMP/small")" already_exists 'a name is given once'
 ok 'in parts' tool put-once plain-big "$TMP/large"
 is "$(code tool put-once plain-big "$TMP/large")" already_exists 'too'
+tool race plain-raced "$TMP/small" 8 >"$TMP/out"
+ok 'of eight that write one name at once some come late or all write the same' grep -q '^[1-8] won' "$TMP/out"
+tool get plain-raced 0 100000 >"$TMP/out"
+same "$TMP/small" "$TMP/out" 'and it is whole'
+ok 'the put that checks finds its own' tool put plain-raced "$TMP/small"
+is "$(code tool put plain-raced "$TMP/empty")" already_exists 'and what is not'
+tool remove plain && tool remove plain-big && tool remove plain-raced
 unset SHD_S3_CONDITIONAL
 
 echo '<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Status>Enabled</Status></VersioningConfiguration>' \

@@ -120,8 +120,15 @@ consume t 0 >"$TMP/out"
 is "$(api_status)" 503 'what is not at hand answers 503'
 like "$(tr -d '\r' <"$TMP/head")" '^[Rr]etry-[Aa]fter: [0-9]+$' 'with Retry-After'
 ok 'within a few seconds' test $(($(date +%s) - started)) -le 12
+status() { api GET /api/v1/status | jq -r "$1"; }
+ok 'the status says that it is left alone' wait_for '[ "$(status .store.paused)" = true ]' 20
+ok 'after how many failures' test "$(status .store.failures_in_a_row)" -ge 3
+like "$(status '.problems[]')" 'failed [0-9]+ times in a row and is asked only now and then' 'as a problem'
+like "$(api GET /metrics)" 'streamhouse_object_paused 1' 'and so do the metrics'
 kill -CONT "$RGW_PID"
 ok 'when it goes on, what waited is flushed' wait_for 'flushed 5' 30
+ok 'and it is not left alone any more' wait_for '[ "$(status .store.paused)" = false ]' 20
+is "$(status .store.looks_before_put)" false 'it refuses names that are taken'
 consume t 0 >"$TMP/out"
 same "$TMP/want" "$TMP/out" 'and everything is read'
 
@@ -146,13 +153,29 @@ same "$TMP/want-u" "$TMP/out" 'of what came meanwhile neither'
 ok 'an ack at level object' produce u object "$TMP/lines"
 ok 'stop' stop_shd
 
+# ---- without conditional create: produce, flush, evict, consume; outcomes that are not known, a name that is taken ----
+: >"$TMP/faults"
+store=fault:$TMP/faults:$store
 start -O s3.conditional=off
-ok 'without conditional create' produce u object "$TMP/lines"
-cat "$TMP/lines" >>"$TMP/want-u"
-cat "$TMP/lines" >>"$TMP/want-u"
+ok 'without conditional create the log says so' wait_for 'grep -q "looks first whether its name is taken" "$SHD_LOG"' 20
+is "$(status .store.looks_before_put)" true 'and the status'
+ok 'an ack at level object' produce u object "$TMP/lines"
+for rule in 'put outcome_unknown times=2' 'put not_done times=2' 'put unavailable times=1'; do
+	echo "$rule" >"$TMP/faults"
+	ok "and after a fault: $rule" produce u object "$TMP/lines"
+	cat "$TMP/lines" >>"$TMP/want-u"
+done
+ok 'segments that outgrow the cache' produce t object "$TMP/in1"
+cat "$TMP/in1" >>"$TMP/want"
+cat "$TMP/lines" "$TMP/lines" >>"$TMP/want-u"
+gets=$(status .store.gets)
+consume t 0 >"$TMP/out"
+same "$TMP/want" "$TMP/out" 'all is read'
+ok 'most of it out of the bucket' test "$(status .store.gets)" -gt "$((gets + 2))"
 consume u 0 >"$TMP/out"
-same "$TMP/want-u" "$TMP/out" 'it is the same'
+same "$TMP/want-u" "$TMP/out" 'and what was put more than once is there once'
 stop_shd
+store=s3://bucket/logs
 $STREAMCTL check "$store" >"$TMP/out" 2>&1
 is "$?" 0 'the bucket is whole'
 mkdir "$TMP/again" "$TMP/again/meta"

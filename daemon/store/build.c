@@ -226,6 +226,7 @@ static void build_done(struct work *w)
 {
 	struct build *b = container_of(w, struct build, work);
 
+	store_say(b->role);
 	if (!b->failed)
 		build_answer(b);
 	else if (b->put_failed)

@@ -4,12 +4,15 @@
  * SEGMENT_BUILD and OBJECT_READ of agents and OBJECT_REMOVE of the janitor, and when drained finishes what
  * runs and refuses the rest.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include "daemon/store/store.h"
 #include "libsh/base/clock.h"
 #include "libsh/base/log.h"
 #include "libsh/base/mem.h"
+
+enum { PREPARE_AGAIN_MS = 24 * 3600 * 1000, PREPARE_SOON_MS = 15 * 60 * 1000 };
 
 /* The program has one role; role.h hands its callbacks no pointer of ours. */
 static struct store_role store;
@@ -29,7 +32,23 @@ void store_idle_check(struct store_role *r)
 		role_drained(r->self);
 }
 
+void store_say(struct store_role *r)
+{
+	struct object_store_state now = object_store_state(r->objects);
+	int64_t seconds = now.clock_ahead_ms / 1000;
+
+	if (now.looks_first && !r->said.looks_first)
+		log_info("each put to %s looks first whether its name is taken: the store is not relied on to refuse it",
+			r->url);
+	if (now.clock_ahead_ms != r->said.clock_ahead_ms)
+		log_warn("the clock of this machine is %lld s %s that of the object store, which goes for requests to it",
+			(long long)(seconds < 0 ? -seconds : seconds), seconds < 0 ? "ahead of" : "behind");
+	r->said = now;
+}
+
 /* ---- starting ---- */
+
+static void prepare_again(void *ctx);
 
 static void prepare_run(struct work *w)
 {
@@ -42,11 +61,32 @@ static void prepare_run(struct work *w)
 static void prepare_done(struct work *w)
 {
 	const struct err *e = &store.prepare_error;
+	bool failed = e->code != ERR_NONE;
 
 	(void)w;
-	if (e->code)
+	if (failed)
 		log_warn("the object store %s cannot be used now: %s%s%s", store.url, e->text,
 			*e->hint ? "; " : "", e->hint);
+	store_say(&store);
+	loop_timer_set(store.self->loop, &store.prepare_timer, failed ? PREPARE_SOON_MS : PREPARE_AGAIN_MS,
+		prepare_again, NULL);
+}
+
+static void prepare(void)
+{
+	struct err e = ERR_INIT;
+
+	err_clear(&store.prepare_error);
+	store.prepare = (struct work){.run = prepare_run, .done = prepare_done};
+	if (work_submit(store.io_pool, &store.prepare, &e) < 0)
+		loop_timer_set(store.self->loop, &store.prepare_timer, PREPARE_SOON_MS, prepare_again, NULL);
+}
+
+/* Uploads are abandoned by whoever dies or loses his connection, all through the years. */
+static void prepare_again(void *ctx)
+{
+	(void)ctx;
+	prepare();
 }
 
 static bool is_remote(const char *url)
@@ -85,14 +125,14 @@ static void store_start(struct role_self *self)
 	store.io_pool = work_pool_new(self->loop, STORE_IO_THREADS, STORE_FETCHES + STORE_REMOVES + STORE_CHORES, &e);
 	if (!store.build_pool || !store.io_pool)
 		fatalx("cannot start worker threads: %s", e.text);
-	store.prepare = (struct work){.run = prepare_run, .done = prepare_done};
-	work_submit(store.io_pool, &store.prepare, &e);
+	prepare();
 	role_ready(self);
 }
 
 static void status_request(struct store_role *r, struct role_request *q)
 {
 	const struct store_counters *n = &r->counters;
+	struct object_store_state objects = object_store_state(r->objects);
 	struct msg_store_status status = {
 		.url = r->url,
 		.cache_bytes = cache_bytes(r->cache),
@@ -107,6 +147,9 @@ static void status_request(struct store_role *r, struct role_request *q)
 		.get_bytes = n->get_bytes,
 		.last_error = r->last_error.text,
 		.last_error_ms = r->last_error_ms,
+		.failures = objects.failures,
+		.paused = objects.paused,
+		.looks_first = objects.looks_first,
 	};
 
 	role_answer(q->reply, &status, NULL, 0);
@@ -165,5 +208,7 @@ static const struct role_program program = {
 
 int main(int argc, char **argv)
 {
+	if (getenv("AWS_SECRET_ACCESS_KEY") || getenv("AWS_SESSION_TOKEN"))
+		prctl(PR_SET_DUMPABLE, 0); /* before anybody can look: what we were started with is there already */
 	return role_main(&program, argc, argv);
 }

@@ -48,8 +48,10 @@ struct store_role {
 	struct store_counters counters;
 	struct err last_error; /* that was counted, and when; 0: none */
 	int64_t last_error_ms;
-	struct work prepare; /* once, at the start */
+	struct work prepare; /* at the start, and now and then */
+	struct timer prepare_timer;
 	struct err prepare_error;
+	struct object_store_state said; /* what the log was told of it */
 	bool draining;
 	/* build.c */
 	struct list builds_running, builds_waiting;
@@ -65,6 +67,8 @@ struct store_role {
 void store_idle_check(struct store_role *r);
 /* Count a failure of the object store; ERR_NOT_FOUND and the like are answers, not failures. */
 void store_count_error(struct store_role *r, const struct err *e);
+/* Log what was found out about the object store since the last time. Called when something was put. */
+void store_say(struct store_role *r);
 
 /* SEGMENT_BUILD: answers the request, sooner or later. */
 void build_request(struct store_role *r, struct role_request *q);

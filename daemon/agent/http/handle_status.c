@@ -85,6 +85,9 @@ static void write_peer_metrics(struct buf *out, const struct peer_status *p)
 		metric(out, "object_gets_total", "counter", "Reads of the object store.", p->store.gets);
 		metric(out, "object_removes_total", "counter", "Objects removed.", p->store.removes);
 		metric(out, "object_errors_total", "counter", "Requests of the object store that failed.", p->store.errors);
+		metric(out, "object_failures", "gauge", "Of the object store, in a row until now.", p->store.failures);
+		metric(out, "object_paused", "gauge", "1 while the object store is left alone because it fails.",
+			p->store.paused);
 		metric(out, "object_put_bytes_total", "counter", "Bytes written.", p->store.put_bytes);
 		metric(out, "object_get_bytes_total", "counter", "Bytes read.", p->store.get_bytes);
 	}
@@ -200,6 +203,9 @@ static void write_store_status(struct buf *out, const struct peer_status *p, con
 	json_write_member_uint(out, "errors", p->store.errors + log->read_errors);
 	json_write_member_uint(out, "put_bytes", p->store.put_bytes);
 	json_write_member_uint(out, "get_bytes", p->store.get_bytes);
+	json_write_member_uint(out, "failures_in_a_row", p->store.failures);
+	json_write_member_bool(out, "paused", p->store.paused);
+	json_write_member_bool(out, "looks_before_put", p->store.looks_first);
 	json_write_member_string(out, "last_error", p->store.last_error_ms ? p->store.last_error : NULL);
 	write_time(out, "last_error_at", p->store.last_error_ms);
 	json_write_close(out, '}');

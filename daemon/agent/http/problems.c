@@ -64,6 +64,8 @@ static void add_peers(struct buf *out, const struct role_self *self, const struc
 	else if (is_fresh(p->store.last_error_ms, STORE_FRESH_MS))
 		add(out, "the object store failed at %s: %s", clock_format_rfc3339(p->store.last_error_ms, when),
 			p->store.last_error);
+	if (p->store_known && p->store.paused)
+		add(out, "the object store failed %" PRIu64 " times in a row and is asked only now and then", p->store.failures);
 }
 
 /* The first partitions that do not serve; each is told to `one`. Returns how many there are. */
