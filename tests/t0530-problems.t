@@ -45,6 +45,21 @@ ok 'when segments are written again that is over' wait_for '[ "$(status .log.flu
 ok 'and records are taken' wait_for 'put three object >/dev/null; [ "$(api_status)" = 200 ]' 60
 stop_shd
 
+# ---- the server stops while a body is half sent ----
+start_shd
+mkfifo "$TMP/body-fifo"
+curl -sS -X POST -T - -H 'Content-Type: text/plain' -H 'Expect:' "$URL/api/v1/topics/t/records?partition=0" <"$TMP/body-fifo" >"$TMP/half" 2>&1 &
+client=$!
+exec 9>"$TMP/body-fifo"
+printf 'x\ny\nhalf a li' >&9
+wait_for '[ "$(status .log.appended_records)" -ge 2 ]' 10
+stop_shd
+is $? 0 'shd drains though a client has not sent all'
+exec 9>&-
+wait $client
+is "$(jq -r '.error.code + ": " + .error.message' "$TMP/half")" 'unavailable: the server is stopping, and the body has not ended' 'who is answered'
+is "$(jq -c '[.records, .acknowledged // .records, .partitions[0].last_offset - .partitions[0].first_offset]' "$TMP/half")" '[2,2,1]' 'with what was taken, and acknowledged'
+
 # ---- a segment is missing ----
 find "$DATA/objects/segments" -name '*.seg' | while read -r file; do mv "$file" "$file.away"; done
 rm -rf "$DATA/cache"

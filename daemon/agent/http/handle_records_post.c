@@ -18,6 +18,7 @@
 enum {
 	RETRY_MS = 20,                /* after the log said "not now" */
 	RETRY_FOR_MS = 10000,
+	DRAIN_MARGIN_MS = CONN_LINGER_MS + 1000, /* before connections are cut: for the answer to arrive */
 	LINE_SLACK_BYTES = 4096,      /* of an NDJSON line, for what is not key, value or header */
 	PARTIAL_KEPT_BYTES = 64 << 10, /* of its memory, for the next one */
 	LINE_EXPANSION = 6,           /* \u0001: a byte of a record takes at most six in JSON */
@@ -36,7 +37,7 @@ struct posting {
 	size_t item_max;              /* bytes of a line or batch */
 	uint64_t lines;               /* or batches, for errors */
 	struct arena arena;           /* of the lines of one turn */
-	struct timer retry;
+	struct timer retry, drained;
 	int64_t blocked_ns;           /* since when; 0: not blocked */
 	struct err failure;
 };
@@ -48,6 +49,7 @@ static void posting_release(struct http_request *r)
 	if (p->begun)
 		append_release(&p->append);
 	loop_timer_cancel(r->server->self->loop, &p->retry);
+	loop_timer_cancel(r->server->self->loop, &p->drained);
 	buf_release(&p->partial);
 	arena_release(&p->arena);
 }
@@ -291,6 +293,7 @@ static void posting_end(struct http_request *r)
 		return;
 	p->over = true;
 	loop_timer_cancel(r->server->self->loop, &p->retry);
+	loop_timer_cancel(r->server->self->loop, &p->drained);
 	append_finish(&p->append);
 }
 
@@ -354,6 +357,28 @@ static void posting_body_end(struct http_request *r)
 		}
 	}
 	posting_end(r);
+}
+
+/* The rest of the body did not come in time: better an answer with what was taken than a connection that is cut. */
+static void posting_drained(void *ctx)
+{
+	struct http_request *r = ctx;
+	struct posting *p = r->state;
+
+	if (p->append.finishing)
+		return;
+	if (p->failure.code == ERR_NONE)
+		err_set(&p->failure, ERR_UNAVAILABLE, "the server is stopping, and the body has not ended");
+	posting_end(r);
+}
+
+static void posting_drain(struct http_request *r)
+{
+	struct posting *p = r->state;
+	int64_t wait_ms = r->server->timeouts.drain - DRAIN_MARGIN_MS;
+
+	if (!p->append.finishing)
+		loop_timer_set(r->server->self->loop, &p->drained, wait_ms > 0 ? wait_ms : 0, posting_drained, r);
 }
 
 static void posting_body_failed(struct http_request *r, const struct err *e)
@@ -436,6 +461,7 @@ void handle_records_post(struct http_request *r)
 	r->body = posting_body;
 	r->body_end = posting_body_end;
 	r->body_failed = posting_body_failed;
+	r->drain = posting_drain;
 	if (r->framing.ended)
 		posting_body_end(r);
 }
