@@ -39,6 +39,7 @@ SHELL_TESTS = \
 	tests/t0500-crash.t \
 	tests/t0501-power-loss.t \
 	tests/t0505-torn-tail.t \
+	tests/t0506-deaths.t \
 	tests/t0510-disk-errors.t \
 	tests/t0520-durability.t \
 	tests/t0530-problems.t \
