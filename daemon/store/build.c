@@ -215,6 +215,7 @@ static void build_answer(struct build *b)
 	if (built.bytes) {
 		b->role->counters.puts++;
 		b->role->counters.put_bytes += built.bytes;
+		store_count_success(b->role);
 		cache_fill_commit(b->role->cache, &b->fill, b->object, 0);
 	}
 	role_answer(b->reply, &built, NULL, 0);
@@ -226,7 +227,6 @@ static void build_done(struct work *w)
 {
 	struct build *b = container_of(w, struct build, work);
 
-	store_say(b->role);
 	if (!b->failed)
 		build_answer(b);
 	else if (b->put_failed)

@@ -202,8 +202,10 @@ static void fetch_done(struct work *w)
 		return;
 	}
 	if (!f->failed) {
-		if (f->kind == FETCH_STORE)
+		if (f->kind == FETCH_STORE) {
 			r->counters.get_bytes += f->length;
+			store_count_success(r);
+		}
 		cache_fill_commit(r->cache, &f->fill, f->object, f->start);
 	} else if (f->kind == FETCH_STORE) {
 		store_count_error(r, &f->error);

@@ -103,6 +103,7 @@ static void list_done(struct work *w)
 		store_count_error(c->role, &c->error);
 		role_answer_error(c->reply, &c->error);
 	} else {
+		store_count_success(c->role);
 		role_answer(c->reply, &listed, &c->fd, 1);
 	}
 	chore_end(c);
@@ -139,6 +140,7 @@ static void put_done(struct work *w)
 	} else {
 		c->role->counters.puts++;
 		c->role->counters.put_bytes += c->bytes;
+		store_count_success(c->role);
 		role_answer(c->reply, &(struct msg_empty){0}, NULL, 0);
 	}
 	chore_end(c);

@@ -32,6 +32,7 @@ static void removal_done(struct work *w)
 		role_answer_error(rm->reply, &rm->error);
 	} else {
 		r->counters.removes++;
+		store_count_success(r);
 		role_answer(rm->reply, &(struct msg_empty){0}, NULL, 0);
 	}
 	r->removes--;

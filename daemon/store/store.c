@@ -24,6 +24,14 @@ void store_count_error(struct store_role *r, const struct err *e)
 	r->counters.errors++;
 	r->last_error = *e;
 	r->last_error_ms = clock_real_ms();
+	r->failing = true;
+	store_say(r);
+}
+
+void store_count_success(struct store_role *r)
+{
+	r->failing = false;
+	store_say(r);
 }
 
 void store_idle_check(struct store_role *r)
@@ -43,6 +51,10 @@ void store_say(struct store_role *r)
 	if (now.clock_ahead_ms != r->said.clock_ahead_ms)
 		log_warn("the clock of this machine is %lld s %s that of the object store, which goes for requests to it",
 			(long long)(seconds < 0 ? -seconds : seconds), seconds < 0 ? "ahead of" : "behind");
+	if (now.paused && !r->said.paused)
+		log_warn("%s fails, and is given pauses: %s", r->url, r->last_error.text);
+	else if (!now.paused && r->said.paused)
+		log_info("%s answers again", r->url);
 	r->said = now;
 }
 
@@ -147,6 +159,7 @@ static void status_request(struct store_role *r, struct role_request *q)
 		.get_bytes = n->get_bytes,
 		.last_error = r->last_error.text,
 		.last_error_ms = r->last_error_ms,
+		.failing = r->failing,
 		.failures = objects.failures,
 		.paused = objects.paused,
 		.looks_first = objects.looks_first,

@@ -48,6 +48,7 @@ struct store_role {
 	struct store_counters counters;
 	struct err last_error; /* that was counted, and when; 0: none */
 	int64_t last_error_ms;
+	bool failing; /* nothing has succeeded since */
 	struct work prepare; /* at the start, and now and then */
 	struct timer prepare_timer;
 	struct err prepare_error;
@@ -67,7 +68,9 @@ struct store_role {
 void store_idle_check(struct store_role *r);
 /* Count a failure of the object store; ERR_NOT_FOUND and the like are answers, not failures. */
 void store_count_error(struct store_role *r, const struct err *e);
-/* Log what was found out about the object store since the last time. Called when something was put. */
+/* Something succeeded. */
+void store_count_success(struct store_role *r);
+/* Log what was found out about the object store since the last time. */
 void store_say(struct store_role *r);
 
 /* SEGMENT_BUILD: answers the request, sooner or later. */

@@ -23,7 +23,8 @@ struct guard_store {
 	struct object_store base, *inner;
 	pthread_mutex_t lock; /* for what follows */
 	struct bucket buckets[OP_COUNT];
-	int failures; /* in a row */
+	int failures; /* in a row; the last of them */
+	struct err last;
 	bool trying;  /* one call was let through, and is under way */
 	int64_t pause_ms, closed_until_ms;
 };
@@ -52,11 +53,13 @@ static int64_t take_token(struct bucket *b)
 static int guard_begin(struct guard_store *g, enum guard_op op, struct err *e)
 {
 	int64_t now = clock_mono_ms(), wait_us = 0, left_ms;
+	struct err last;
 	bool try;
 	int failures;
 
 	pthread_mutex_lock(&g->lock);
 	failures = g->failures;
+	last = g->last;
 	left_ms = g->closed_until_ms - now;
 	try = failures >= FAILURES_MAX && left_ms <= 0 && !g->trying;
 	if (failures < FAILURES_MAX || try) {
@@ -68,8 +71,8 @@ static int guard_begin(struct guard_store *g, enum guard_op op, struct err *e)
 	}
 	pthread_mutex_unlock(&g->lock);
 	if (failures >= FAILURES_MAX)
-		return err_set(e, ERR_UNAVAILABLE, "the object store failed %d times in a row and is %s",
-			failures, left_ms > 0 ? "given a pause" : "being tried");
+		return err_set(e, ERR_UNAVAILABLE, "the object store failed %d times in a row and is %s; the last time: %s",
+			failures, left_ms > 0 ? "given a pause" : "being tried", last.text);
 	if (wait_us > TOKEN_WAIT_MAX_MS * 1000)
 		return err_set(e, ERR_BACK_PRESSURE,
 			"more requests to the object store than its limits allow are waiting");
@@ -89,6 +92,8 @@ static int guard_end(struct guard_store *g, int result, const struct err *failed
 
 	pthread_mutex_lock(&g->lock);
 	g->trying = false;
+	if (away)
+		g->last = *failed;
 	if (!away) {
 		g->failures = 0;
 		g->pause_ms = PAUSE_FIRST_MS;

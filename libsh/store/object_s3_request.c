@@ -189,15 +189,15 @@ static enum object_s3_verdict judge_transport(
 		return S3_REFUSED;
 	}
 	if (answer->untrusted) {
-		err_set(e, ERR_UNAVAILABLE, "%s", why->text);
+		err_set(e, ERR_UNAVAILABLE, "the object store, %s %s: %s", at->call->method, what, why->text);
 		err_hint(e, "set s3.ca_file to the certificate of the authority that vouches for the store");
 		return S3_REFUSED;
 	}
 	if (why->code == ERR_CONNECT || at->call->repeatable) {
-		err_set(e, ERR_UNAVAILABLE, "%s", why->text);
+		err_set(e, ERR_UNAVAILABLE, "the object store, %s %s: %s", at->call->method, what, why->text);
 		return S3_AGAIN;
 	}
-	err_set(e, ERR_OUTCOME_UNKNOWN, "%s", why->text);
+	err_set(e, ERR_OUTCOME_UNKNOWN, "the object store, %s %s: %s", at->call->method, what, why->text);
 	return S3_REFUSED;
 }
 

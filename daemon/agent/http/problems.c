@@ -61,7 +61,7 @@ static void add_peers(struct buf *out, const struct role_self *self, const struc
 		add(out, "the process that owns the metadata does not answer");
 	if (!p->store_known)
 		add(out, "the process that owns the object store does not answer");
-	else if (is_fresh(p->store.last_error_ms, STORE_FRESH_MS))
+	else if (p->store.failing && is_fresh(p->store.last_error_ms, STORE_FRESH_MS))
 		add(out, "the object store failed at %s: %s", clock_format_rfc3339(p->store.last_error_ms, when),
 			p->store.last_error);
 	if (p->store_known && p->store.paused)
