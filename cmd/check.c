@@ -15,7 +15,7 @@
 
 struct values {
 	const char *read_data, *objects, *rebuild, *to;
-	bool without_snapshot;
+	bool without_snapshot, lost_log;
 };
 #define AT(member) offsetof(struct values, member)
 static const struct option options[] = {
@@ -34,6 +34,11 @@ static const struct option options[] = {
 	{.type = OPTION_FLAG, .name = "without-snapshot", .offset = AT(without_snapshot),
 		.text = "With --rebuild: go on when no snapshot can be read",
 		.more = "Configs of topics are lost then, and topics that were deleted may come back."},
+	{.type = OPTION_FLAG, .name = "lost-log", .offset = AT(lost_log),
+		.text = "With --rebuild: the write-ahead logs in slots/ are lost as well",
+		.more = "Records that were in no segment yet are lost then. New logs are taken in place of the old ones, which are refused should "
+			"they turn up; and since nobody knows which offsets the old ones gave out, each partition goes on 1,000,000,000 above "
+			"its end. Without this option the metadata takes only the slots it knows, whose logs are recovered."},
 	{.type = OPTION_END},
 };
 
@@ -195,7 +200,7 @@ static int check_usage(const struct command_run *r, struct err *e)
 {
 	const struct values *v = r->values;
 
-	if (v->rebuild ? v->to && !r->argc && !v->read_data && !v->objects : !v->to && !v->without_snapshot)
+	if (v->rebuild ? v->to && !r->argc && !v->read_data && !v->objects : !v->to && !v->without_snapshot && !v->lost_log)
 		return 0;
 	err_set(e, ERR_USAGE, "--rebuild STORE goes with --to META, and with nothing else to check");
 	return -1;
@@ -215,7 +220,7 @@ static int run(struct command_run *r)
 	check_report_init(&report, r);
 	store = r->argc ? mem_strdup(r->argv[0]) : offline_default_store();
 	if (v->rebuild)
-		rc = check_rebuild(&report, v->rebuild, v->to, v->without_snapshot, &e);
+		rc = check_rebuild(&report, v->rebuild, v->to, v->without_snapshot, v->lost_log, &e);
 	else
 		rc = check_store(&report, store, v, &sample, &e);
 	if (rc && e.code == ERR_CORRUPT && !v->rebuild) { /* so damaged that nothing more can be said */

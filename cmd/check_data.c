@@ -176,10 +176,17 @@ static int check_objects(struct check *c, struct check_sample *sample, struct er
 
 static void missing(struct check *c, const struct offline_partition *p, int64_t from, int64_t to, const char *where)
 {
+	struct arena a = ARENA_INIT;
+	const char *why;
 	char name[300];
 
 	snprintf(name, sizeof(name), "%s-%u", p->topic->name, p->partition);
-	check_report_damage(c->report, name, "offsets %lld to %lld are missing%s", (long long)from, (long long)to - 1, where);
+	if (c->offline.meta->driver->gap(c->offline.meta, &p->topic->id, p->partition, from, to, &a, &why, NULL) == 1)
+		check_report_note(c->report, name, "offsets %lld to %lld were left out when the metadata was made anew: %s",
+			(long long)from, (long long)to - 1, why);
+	else
+		check_report_damage(c->report, name, "offsets %lld to %lld are missing%s", (long long)from, (long long)to - 1, where);
+	arena_release(&a);
 }
 
 /* Each run follows the one before it, up to the flushed end. */
@@ -367,18 +374,18 @@ static int check_seen(struct check *c, struct err *e)
 {
 	struct meta *m = c->offline.meta;
 	struct meta_counts counts;
-	uint64_t incarnation, number;
+	struct meta_position position;
 
-	if (m->driver->position(m, &incarnation, &number, e) || m->driver->counts(m, &counts, e))
+	if (m->driver->position(m, &position, e) || m->driver->counts(m, &counts, e))
 		return -1;
 	for (size_t i = 0; i < c->seen_count; i++) {
 		const struct seen *s = &c->seen[i];
 
 		if (!s->readable)
 			check_report_damage(c->report, s->path, "this cannot be understood");
-		else if (s->incarnation != incarnation)
+		else if (s->incarnation != position.incarnation)
 			check_report_damage(c->report, s->path, "the metadata is another one than this slot's data was written with "
-				"(incarnation %" PRIx64 ", not %" PRIx64 "); see streamhouse-recovery(7)", incarnation, s->incarnation);
+				"(incarnation %" PRIx64 ", not %" PRIx64 "); see streamhouse-recovery(7)", position.incarnation, s->incarnation);
 		else if (s->sequence > counts.commit_sequence)
 			check_report_damage(c->report, s->path, "the metadata went back in time (commit %" PRIu64 ", but %" PRIu64
 				" was seen); see streamhouse-recovery(7)", counts.commit_sequence, s->sequence);

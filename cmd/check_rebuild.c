@@ -27,10 +27,17 @@ static void say_snapshot(struct check_report *r, const struct rebuild *b)
 
 	if (!b->snapshot_found)
 		check_report_damage(r, "snapshot", "there was none: configs of topics are lost, and deleted topics may have come back");
+	else if (age_s < 0)
+		check_report_note(r, snapshot_name(b->snapshot_incarnation, b->snapshot_number, name),
+			"topics, configs and log starts are those of %s, which is to come by the clock of this machine",
+			clock_format_rfc3339(b->snapshot_taken_ms, taken));
 	else
 		check_report_note(r, snapshot_name(b->snapshot_incarnation, b->snapshot_number, name),
 			"topics, configs and log starts are those of %s, %lld %s ago", clock_format_rfc3339(b->snapshot_taken_ms, taken),
 			(long long)age_s, text_plural(age_s, "second", "seconds"));
+	if (b->logs_lost)
+		check_report_note(r, "slots", "new logs are taken; what was in no segment yet is lost, and offsets go on %d above each end",
+			REBUILD_OFFSETS_JUMP);
 }
 
 static void say_segments(struct check_report *r, const struct rebuild *b)
@@ -52,9 +59,9 @@ static void say_segments(struct check_report *r, const struct rebuild *b)
 			(unsigned long long)b->kept, (unsigned long long)b->unreadable);
 }
 
-int check_rebuild(struct check_report *r, const char *store, const char *path, bool without_snapshot, struct err *e)
+int check_rebuild(struct check_report *r, const char *store, const char *path, bool without_snapshot, bool lost_log, struct err *e)
 {
-	struct rebuild b = {.path = path, .without_snapshot = without_snapshot, .note = on_note, .ctx = r};
+	struct rebuild b = {.path = path, .without_snapshot = without_snapshot, .logs_lost = lost_log, .note = on_note, .ctx = r};
 	int rc;
 
 	/* Opening a directory that is not there would make it. */

@@ -6,6 +6,6 @@
 #include "cmd/check_report.h"
 
 /* store: a directory of objects, or a URL; path: of the new database. */
-int check_rebuild(struct check_report *r, const char *store, const char *path, bool without_snapshot, struct err *e);
+int check_rebuild(struct check_report *r, const char *store, const char *path, bool without_snapshot, bool lost_log, struct err *e);
 
 #endif

@@ -58,7 +58,7 @@ static int take_lock(struct datadir *d, struct err *e)
 
 static bool has_data(const struct datadir *d)
 {
-	static const char *const names[] = {"meta", "slots", "objects"};
+	static const char *const names[] = {"slots", "objects"};
 	bool found = false;
 
 	for (size_t i = 0; i < array_count(names); i++) {
@@ -72,7 +72,7 @@ static bool has_data(const struct datadir *d)
 
 static bool is_ours(const char *name)
 {
-	static const char *const names[] = {"shd.lock", "run", "VERSION.tmp", "cache", "lost+found"};
+	static const char *const names[] = {"shd.lock", "run", "VERSION.tmp", "cache", "meta", "lost+found"};
 
 	for (size_t i = 0; i < array_count(names); i++)
 		if (!strcmp(name, names[i]))
@@ -80,8 +80,8 @@ static bool is_ours(const char *name)
 	return false;
 }
 
-/* Without VERSION it must be empty, or a start that was cut short: a mistyped path is not filled with data. The
- * root of a file system has lost+found. */
+/* Without VERSION it must be empty, or a start that was cut short, or hold metadata that were made anew from an object store: a
+ * mistyped path is not filled with data. The root of a file system has lost+found. */
 static int check_stranger(const struct datadir *d, struct err *e)
 {
 	char **names = NULL;

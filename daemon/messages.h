@@ -97,7 +97,7 @@ enum session_renewed_flags { SESSION_RENEWED_MORE = 1 /* ask again */ };
 	F(S, STR, config) F(S, I64, created_ms) F(S, U8, deleted)
 #define PARTITION_ROW_FIELDS(F, S) F(S, UUID, topic) F(S, U32, partition) F(S, U32, slot) F(S, U32, epoch) \
 	F(S, I64, log_start) F(S, I64, flushed_end) F(S, U64, records) F(S, U64, bytes) \
-	F(S, U64, expired_records) F(S, U64, expired_bytes)
+	F(S, U64, expired_records) F(S, U64, expired_bytes) F(S, I64, offset_floor)
 #define SESSION_CLOSE_FIELDS(F, S) F(S, U64, session)
 #define META_CHANGED_FIELDS(F, S) F(S, U64, version)
 #define TOPIC_CREATE_FIELDS(F, S) F(S, STR, name) F(S, U32, partitions) F(S, U32, replication_factor) F(S, STR, config)

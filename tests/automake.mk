@@ -23,6 +23,8 @@ SHELL_TESTS = \
 	tests/t0412-deletion-s3.t \
 	tests/t0420-rebuild.t \
 	tests/t0401-store.t \
+	tests/t0421-lost-directory.t \
+	tests/t0300-store.t \
 	tests/t0302-read-ahead.t \
 	tests/t0100-shd.t \
 	tests/t0101-family.t \

@@ -148,14 +148,17 @@ test_same_store() {
 	start
 	"$STREAMCTL" topic create other -p 1 -q
 	produce other 1 10
-	ok 'metadata begun anew notice segments that they do not know' wait_for 'grep -q "of which the metadata knows nothing" "$SHD_LOG"' 30
+	ok 'metadata begun anew notice that the store is of others' wait_for 'grep -q "begun anew where there were data" "$SHD_LOG"' 30
 	stay 2.5
 	tap_result $? 'and delete none of them'
 	ok 'nor the snapshots of the other metadata' test "$(names meta/ | grep -c "$ours")" -ge 3
+	is "$(names meta/ | grep -vc "$ours")" 0 'and none of their own comes before those'
+	wait_for 'names segments/ | grep -qv "/$ours"' 20
 	ok 'stop' stop_shd
+	: >"$SHD_LOG"
 	DATA=$ours_data SHD_PID=$ours_pid URL=$ours_url STREAMCTL_SERVER=$ours_url
-	ok 'to the older ones the store is from after them' wait_for 'grep -q "from a newer metadata" "$SHD_LOG"' 20
-	theirs=$(names meta/ | grep -v "$ours" | sed -n '1s|meta/\([0-9a-f]*\)-.*|\1|p')
+	ok 'to the older ones the store is from after them' wait_for 'grep -q "from another metadata" "$SHD_LOG"' 20
+	theirs=$(names segments/ | grep -v "/$ours" | sed -n '1s|.*/\([0-9a-f]*\)-.*|\1|p')
 	for i in $(names '' | grep "/$theirs-"); do object-tool "$STORE" remove "$i"; done
 	ok 'until the operator takes that away' wait_for 'grep -q "deleting goes on" "$SHD_LOG"' 20
 	doomed

@@ -76,7 +76,7 @@ ok 'a segment that the metadata does not know is noticed' wait_for 'grep -q "1 s
 # Something of a newer metadata: nothing is deleted then.
 newer=$DATA/objects/segments/22/ffffffffffffffff-22222222-2222-4222-8222-222222222222.seg
 echo x >"$newer"
-ok 'a name of a newer metadata is noticed' wait_for 'grep -q "from a newer metadata" "$SHD_LOG"' 20
+ok 'a name of a newer metadata is noticed' wait_for 'grep -q "from another metadata" "$SHD_LOG"' 20
 "$STREAMCTL" topic create short -p 1 -q
 produce short 0 1 10
 flushed short 10

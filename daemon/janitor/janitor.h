@@ -4,7 +4,7 @@
  * all that changes the store.
  *
  *   janitor.c    its life; the round: expire, and remove what is dead
- *   orphans.c    what lies in the store: is it from a newer metadata; segments that were put too late
+ *   orphans.c    what lies in the store: is it from another metadata; segments that were put too late
  *   snapshots.c  the metadata's snapshots go into the object store
  */
 #ifndef SH_DAEMON_JANITOR_JANITOR_H

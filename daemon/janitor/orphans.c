@@ -2,9 +2,9 @@
 /*
  * Looking at what lies in the object store.
  *
- * First, before anything is removed and before a snapshot is taken: at the names of snapshots. One that only a newer metadata
- * than ours can have given says that ours is an older copy, or not the one of this store. The metadata then notes that, and
- * refuses to name anything that may be deleted.
+ * First, before anything is removed and before a snapshot is taken: at the names of snapshots. One that neither our metadata nor one
+ * that it was made from can have given says that ours is an older copy, was begun anew, or is not the one of this store. The metadata then
+ * notes that, and refuses to name anything that may be deleted, and to give a snapshot.
  *
  * Then, now and then, a pass over all: orphans. Such a thing is left when a store process that was thought dead puts a segment
  * after its row was given up and removed. One goes when the metadata remembers having given it up, when it is older than the
@@ -129,8 +129,8 @@ static void judged(void *ctx, const void *reply, struct chan_message *message, c
 	(void)message;
 	errand.call = NULL;
 	if (!e && *m->ahead) {
-		err_set(&bad, ERR_CONFLICT, "%.200s is from a newer metadata than this: this one went back in time, or is not the "
-			"one of this store: see streamhouse-recovery(7)", m->ahead);
+		err_set(&bad, ERR_CONFLICT, "%.200s is from another metadata: this one went back in time, was begun anew where "
+			"there were data, or is not the one of this store: see streamhouse-recovery(7)", m->ahead);
 		e = &bad;
 	}
 	while (!e && (more = pack_row_next(m->given_up, &at, msg_name_row_fields, &row, &errand.page, &bad)) == 1)

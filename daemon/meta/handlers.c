@@ -64,7 +64,8 @@ static int add_partition(struct buf *out, const struct meta_partition *p)
 		.records = p->records,
 		.bytes = p->bytes,
 		.expired_records = p->expired_records,
-		.expired_bytes = p->expired_bytes};
+		.expired_bytes = p->expired_bytes,
+		.offset_floor = p->offset_floor};
 
 	return pack_row_write(out, msg_partition_row_fields, &row);
 }

@@ -164,15 +164,20 @@ int snapshot_handle_stored(struct meta_role *r, const void *body, void *reply, s
 	return 0;
 }
 
-/* Is it from a metadata that is newer than ours? Then ours is an older copy, or not the one that belongs to this store. */
-static bool is_ahead(const char *name, uint64_t incarnation, uint64_t number)
+/*
+ * Can it not be from our metadata, nor from one that ours was made from? If it is newer, ours is an older copy, or not the one that
+ * belongs to this store. A snapshot that is older than ours was begun: ours was begun anew where there were data, on a new disk perhaps,
+ * and that snapshot is what they can be made from again; none of ours may come before it.
+ */
+static bool is_strange(const char *name, const struct meta_position *ours)
 {
-	uint64_t its_incarnation, its_number;
+	uint64_t incarnation, number;
 
-	if (meta_object_name_parse(name, &its_incarnation))
-		return its_incarnation > incarnation;
-	return snapshot_name_parse(name, &its_incarnation, &its_number) &&
-	       (its_incarnation > incarnation || (its_incarnation == incarnation && its_number > number));
+	if (meta_object_name_parse(name, &incarnation))
+		return incarnation > ours->incarnation;
+	return snapshot_name_parse(name, &incarnation, &number) &&
+	       (incarnation > ours->incarnation || incarnation < ours->founded ||
+		       (incarnation == ours->incarnation && number > ours->snapshot));
 }
 
 static int judge(struct meta_role *r, const struct msg_name_row *row, struct msg_objects_judged *out, struct buf *given_up,
@@ -207,17 +212,17 @@ int snapshot_handle_unknown(struct meta_role *r, const void *body, void *reply, 
 	const struct msg_objects_unknown *m = body;
 	struct msg_objects_judged *out = reply;
 	struct buf rows = BUF_INIT(CHAN_MAX_BYTES / 4);
-	uint64_t incarnation, number;
+	struct meta_position position;
 	struct msg_name_row row;
 	const char *was;
 	size_t at = 0;
 	int more = 0;
 
-	if (r->meta->driver->position(r->meta, &incarnation, &number, e) < 0 ||
+	if (r->meta->driver->position(r->meta, &position, e) < 0 ||
 		r->meta->driver->behind(r->meta, &r->turn.arena, &was, e) < 0)
 		return -1;
 	while ((more = pack_row_next(m->names, &at, msg_name_row_fields, &row, &r->turn.arena, e)) == 1) {
-		if (!out->ahead && (is_ahead(row.name, incarnation, number) || (was && !strcmp(was, row.name))))
+		if (!out->ahead && (is_strange(row.name, &position) || (was && !strcmp(was, row.name))))
 			out->ahead = row.name;
 		if (judge(r, &row, out, &rows, e) < 0) {
 			more = -1;

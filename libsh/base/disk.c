@@ -174,6 +174,18 @@ int disk_rename(const char *from, const char *to, struct err *e)
 	return 0;
 }
 
+int disk_rename_new(const char *from, const char *to, struct err *e)
+{
+	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	/* File systems that cannot: a link does not replace either. */
+	if ((errno == EINVAL || errno == ENOSYS) && link(from, to) == 0)
+		return disk_unlink(from, e);
+	if (errno == EEXIST)
+		return err_set(e, ERR_EXISTS, "%s is there already", to);
+	return err_sys(e, ERR_IO, "cannot rename %s to %s", from, to);
+}
+
 int disk_unlink(const char *path, struct err *e)
 {
 	if (unlink(path) < 0 && errno != ENOENT)

@@ -22,6 +22,7 @@ int disk_sync(int fd, struct err *e);          /* fdatasync */
 int disk_allocate(int fd, int64_t bytes, struct err *e); /* fallocate; falls back to writing zeros */
 int64_t disk_size(int fd, struct err *e);
 int disk_rename(const char *from, const char *to, struct err *e);
+int disk_rename_new(const char *from, const char *to, struct err *e); /* ERR_EXISTS when the name is taken */
 int disk_unlink(const char *path, struct err *e); /* absent is success */
 int disk_sync_dir(const char *path, struct err *e); /* makes names in it durable */
 /* Make a directory and its parents (mode 0700), each name synced; existing is success. */

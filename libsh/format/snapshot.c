@@ -14,7 +14,8 @@ enum {
 	INFO_BYTES = 56,
 	SLOT_BYTES = 48,
 	TOPIC_BYTES = 48,
-	ROW_BYTES = 40,
+	ROW_BYTES = 48,
+	ROW_LEAST_BYTES = 40, /* what the first version wrote */
 };
 enum { SECTION_INFO = 1, SECTION_SLOT = 2, SECTION_TOPIC = 3, SECTION_END = 4 };
 
@@ -73,6 +74,7 @@ static void write_partition(struct buf *b, const struct snapshot_partition *p)
 	buf_add_le64(b, (uint64_t)p->flushed_end);
 	buf_add_le64(b, p->expired_records);
 	buf_add_le64(b, p->expired_bytes);
+	buf_add_le64(b, (uint64_t)p->offset_floor);
 }
 
 static void write_topic(struct buf *b, const struct snapshot_topic *t)
@@ -170,7 +172,8 @@ static void read_partitions(struct snapshot_topic *t, const uint8_t *p, size_t r
 			.log_start = (int64_t)get_le64(p + 8),
 			.flushed_end = (int64_t)get_le64(p + 16),
 			.expired_records = get_le64(p + 24),
-			.expired_bytes = get_le64(p + 32)};
+			.expired_bytes = get_le64(p + 32),
+			.offset_floor = row < ROW_BYTES ? 0 : (int64_t)get_le64(p + 40)};
 }
 
 static int read_topic(struct reading *r, const uint8_t *p, size_t n, struct err *e)
@@ -190,7 +193,7 @@ static int read_topic(struct reading *r, const uint8_t *p, size_t n, struct err 
 	row = get_le32(p + 44);
 	p += TOPIC_BYTES;
 	n -= TOPIC_BYTES;
-	if (row < ROW_BYTES || name + config > n || t->partition_count * row > n - name - config ||
+	if (row < ROW_LEAST_BYTES || name + config > n || t->partition_count * row > n - name - config ||
 		memchr(p, 0, (size_t)(name + config)))
 		return damaged(e, "a TOPIC section does not hold what it says");
 	t->name = arena_strndup(r->a, (const char *)p, (size_t)name);
@@ -218,12 +221,13 @@ static int section_next(const uint8_t *p, size_t n, size_t *pos, uint16_t *type,
 
 static int check_ends(const uint8_t *p, size_t n, struct err *e)
 {
-	const uint8_t *end = p + n - SECTION_BYTES - 4;
+	const uint8_t *end;
 
 	if (n < HEADER_BYTES + SECTION_BYTES + 4 || memcmp(p, magic, sizeof(magic)) != 0)
 		return damaged(e, "it does not begin like one");
 	if (get_le16(p + 8) != MAJOR)
 		return err_set(e, ERR_NOT_BUILT, "the snapshot has version %u, this program knows %d", get_le16(p + 8), MAJOR);
+	end = p + n - SECTION_BYTES - 4;
 	if (get_le16(end) != SECTION_END || get_le16(end + 2) != MUST_UNDERSTAND || get_le32(end + 4) != 4 || crc32c(0, p, (size_t)(end - p)) != get_le32(end + 8))
 		return damaged(e, "it does not match its checksum");
 	return 0;

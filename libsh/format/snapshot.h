@@ -10,7 +10,8 @@
  *   SLOT     0 id 16 bytes, 16 number u32, 20 zero u32, 24 session u64, 32 last segment u64, 40 newest committed u64
  *   TOPIC    0 id 16 bytes, 16 partitions u32, 20 replication factor u32, 24 created ms i64, 32 state u32 (1: deleted),
  *            36 bytes of name u32, 40 bytes of config u32, 44 bytes of a partition's row u32; name, config, then rows:
- *            0 slot u32, 4 epoch u32, 8 log start i64, 16 flushed end i64, 24 expired records u64, 32 expired bytes u64
+ *            0 slot u32, 4 epoch u32, 8 log start i64, 16 flushed end i64, 24 expired records u64, 32 expired bytes u64,
+ *            40 offset floor i64 (in rows of at least 48 bytes)
  *   END      CRC-32C u32 of all bytes before this section
  */
 #ifndef SH_FORMAT_SNAPSHOT_H
@@ -32,6 +33,7 @@ struct snapshot_slot {
 struct snapshot_partition {
 	uint32_t slot, epoch;
 	int64_t log_start, flushed_end;
+	int64_t offset_floor; /* no offset below is given any more, whatever the end; 0: no such thing */
 	uint64_t expired_records, expired_bytes;
 };
 struct snapshot_topic {

@@ -33,7 +33,13 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/offline_segment.c \
 	libsh/store/offline_wal.c \
 	libsh/store/producer_set.c libsh/store/producer_set.h \
-	libsh/store/rebuild.c libsh/store/rebuild.h \
+	libsh/store/rebuild.c libsh/store/rebuild.h libsh/store/rebuild_private.h \
+	libsh/store/rebuild_chain.c \
+	libsh/store/rebuild_segment.c \
+	libsh/store/rebuild_slot.c \
+	libsh/store/rebuild_snapshot.c \
+	libsh/store/rebuild_topic.c \
+	libsh/store/rebuild_write.c \
 	libsh/store/segment_build.c libsh/store/segment_file.h \
 	libsh/store/segment_file.c \
 	libsh/store/segment_writer.c libsh/store/segment_writer.h \

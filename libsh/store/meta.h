@@ -35,6 +35,7 @@ struct meta_partition {
 	int64_t log_start, flushed_end;
 	uint64_t records, bytes;     /* committed in segments, without what expired */
 	uint64_t expired_records, expired_bytes; /* ever */
+	int64_t offset_floor;        /* no offset below is given any more: a log that is lost may have given them; 0: no such thing */
 	uint64_t version;
 };
 struct meta_session {
@@ -72,6 +73,12 @@ struct meta_garbage { /* a step of garbage */
 	size_t count;
 };
 enum meta_standing { META_OBJECT_KNOWN, META_OBJECT_GIVEN_UP, META_OBJECT_STRANGE };
+/* Which metadata this is, and what in the object store is of its making. */
+struct meta_position {
+	uint64_t incarnation;
+	uint64_t founded;            /* the lowest incarnation that it accounts for: its own; when made from a store, all before as well (0) */
+	uint64_t snapshot;           /* number of the newest */
+};
 struct meta_counts { uint64_t topics, partitions, live_objects, live_bytes, pending_objects, dead_objects, records, commit_sequence; };
 
 struct meta; /* a driver's handle */
@@ -126,10 +133,14 @@ struct meta_driver {
 	/* All that segments cannot tell, under the next number: a change like the others. 0: nothing worth a snapshot has changed
 	 * since that one (NULL: there is none); 1: *s is filled in, memory from a. */
 	int (*snapshot)(struct meta *m, const struct snapshot *since, struct arena *a, struct snapshot *s, struct err *e);
-	int (*position)(struct meta *m, uint64_t *incarnation, uint64_t *number, struct err *e); /* number: of the newest snapshot */
 	/* KNOWN: a row has this object's name, whatever its state, or it is one that must be kept. GIVEN_UP: it was begun here and never
 	 * committed, and its row is gone; remembered for 30 days. STRANGE: we know nothing of it, so it may be anything. */
 	int (*standing)(struct meta *m, const char *name, enum meta_standing *standing, struct err *e);
+	int (*position)(struct meta *m, struct meta_position *p, struct err *e);
+
+	/* Why offsets from `from` to `end` are in no run, if that is recorded: 1; else 0. Memory from a. */
+	int (*gap)(struct meta *m, const struct uuid *topic, uint32_t partition, int64_t from, int64_t end, struct arena *a,
+		const char **why, struct err *e);
 
 	int (*producer_ids)(struct meta *m, uint32_t count, int64_t *first, struct err *e);
 	int (*counts)(struct meta *m, struct meta_counts *c, struct err *e);

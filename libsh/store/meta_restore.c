@@ -28,7 +28,7 @@ static int write_counters(struct meta_sqlite *m, const struct snapshot *s, struc
 {
 	char sql[256];
 
-	snprintf(sql, sizeof(sql), "UPDATE state SET incarnation = max(incarnation, %llu)", (unsigned long long)s->incarnation);
+	snprintf(sql, sizeof(sql), "UPDATE state SET founded = 0, incarnation = max(incarnation, %llu)", (unsigned long long)s->incarnation);
 	if (exec(m, sql, e) < 0)
 		return -1;
 	m->state.version = s->version;
@@ -60,14 +60,14 @@ static int write_slots(struct meta_sqlite *m, const struct snapshot *s, struct e
 static int write_partition(
 	struct meta_sqlite *m, int64_t topic, uint32_t number, const struct snapshot_partition *p, uint64_t version, struct err *e)
 {
-	char sql[128];
+	char sql[160];
 
 	if (meta_sqlite_run(m, SQL_PARTITION_INSERT, e, "iiii", topic, (int64_t)number, (int64_t)p->slot, (int64_t)version) < 0 ||
 		meta_sqlite_run(m, SQL_PARTITION_EXPIRES, e, "iiiiiiiii", topic, (int64_t)number, p->log_start, p->flushed_end,
 			(int64_t)0, (int64_t)0, (int64_t)p->expired_records, (int64_t)p->expired_bytes, (int64_t)version) < 0)
 		return -1;
-	snprintf(sql, sizeof(sql), "UPDATE partition SET epoch_floor = %u WHERE topic = %lld AND partition = %u", p->epoch,
-		(long long)topic, number);
+	snprintf(sql, sizeof(sql), "UPDATE partition SET epoch_floor = %u, offset_floor = %lld WHERE topic = %lld AND partition = %u",
+		p->epoch, (long long)p->offset_floor, (long long)topic, number);
 	return exec(m, sql, e);
 }
 
@@ -106,7 +106,7 @@ static int reopen(struct meta_restore *r, struct err *e)
 	return meta_sqlite_open(r->fresh, false, &r->meta, e);
 }
 
-static int check_free(const char *path, struct err *e)
+int meta_restore_check_free(const char *path, struct err *e)
 {
 	static const char *const endings[] = {"", "-wal", "-shm"};
 
@@ -125,7 +125,7 @@ static int check_free(const char *path, struct err *e)
 
 static void remove_fresh(const char *fresh)
 {
-	static const char *const endings[] = {"", "-wal", "-shm"};
+	static const char *const endings[] = {"", "-wal", "-shm", ".lock"};
 
 	for (size_t i = 0; i < array_count(endings); i++) {
 		char *name = mem_printf("%s%s", fresh, endings[i]);
@@ -140,7 +140,7 @@ int meta_restore_begin(const char *path, const struct snapshot *s, struct meta_r
 	struct meta_restore *r;
 	struct meta_sqlite *m;
 
-	if (check_free(path, e) < 0)
+	if (meta_restore_check_free(path, e) < 0)
 		return -1;
 	r = mem_zalloc(sizeof(*r));
 	r->path = mem_strdup(path);
@@ -207,7 +207,13 @@ int meta_restore_keep(struct meta_restore *r, const char *name, const char *why,
 	return meta_sqlite_run(meta_sqlite_of(r->meta), SQL_KEEP, e, "tt", name, why);
 }
 
-int meta_restore_end_at(struct meta_restore *r, const struct uuid *topic, uint32_t partition, int64_t end, struct err *e)
+int meta_restore_give_up(struct meta_restore *r, const char *name, struct err *e)
+{
+	return meta_sqlite_run(meta_sqlite_of(r->meta), SQL_GIVEN_UP_NAME, e, "ti", name, clock_real_ms());
+}
+
+int meta_restore_end_at(struct meta_restore *r, const struct uuid *topic, uint32_t partition, int64_t reached, int64_t end,
+	const char *why, struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(r->meta);
 	const struct known_topic *t = meta_sqlite_memory_topic(m, topic);
@@ -215,7 +221,9 @@ int meta_restore_end_at(struct meta_restore *r, const struct uuid *topic, uint32
 	/* Only of runs in pages does a partition's end not follow from where it begins. */
 	if (m->known.young_count && meta_sqlite_page_fold_now(m, e) < 0)
 		return -1;
-	return meta_sqlite_run(m, SQL_PARTITION_BASE_END, e, "iii", t->number, (int64_t)partition, end);
+	if (meta_sqlite_run(m, SQL_PARTITION_BASE_END, e, "iii", t->number, (int64_t)partition, end) < 0)
+		return -1;
+	return meta_sqlite_run(m, SQL_GAP_INSERT, e, "iiiit", t->number, (int64_t)partition, reached, end, why);
 }
 
 int meta_restore_finish(struct meta_restore *r, struct meta_counts *counts, struct err *e)
@@ -231,7 +239,7 @@ int meta_restore_finish(struct meta_restore *r, struct meta_counts *counts, stru
 	slash = strrchr(dir, '/');
 	if (slash)
 		slash[slash == dir] = '\0';
-	if (check_free(r->path, e) == 0 && disk_rename(r->fresh, r->path, e) == 0 &&
+	if (meta_restore_check_free(r->path, e) == 0 && disk_rename_new(r->fresh, r->path, e) == 0 &&
 		disk_sync_dir(slash ? dir : ".", e) == 0)
 		result = 0;
 	mem_free(dir);

@@ -343,6 +343,7 @@ static const struct meta_driver driver = {
 	.set_behind = meta_sqlite_snapshot_set_behind,
 	.behind = meta_sqlite_snapshot_behind,
 	.standing = meta_sqlite_snapshot_standing,
+	.gap = meta_sqlite_snapshot_gap,
 	.producer_ids = producer_ids,
 	.counts = counts,
 	.free = handle_free,

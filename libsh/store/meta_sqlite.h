@@ -53,7 +53,7 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 	S(RELEASE, "RELEASE one_change") \
 	S(ROLLBACK_TO, "ROLLBACK TO one_change") \
 	S(STATE_READ, "SELECT incarnation, version, session, commit_sequence, producer_id," \
-		" live_objects, live_bytes, snapshot FROM state") \
+		" live_objects, live_bytes, snapshot, founded FROM state") \
 	S(STATE_WRITE, "UPDATE state SET version = ?1, session = ?2, commit_sequence = ?3," \
 		" producer_id = ?4, live_objects = ?5, live_bytes = ?6, snapshot = ?7") \
 	S(TOPICS, "SELECT number, id, name, partitions, version, config FROM topic WHERE" \
@@ -70,7 +70,7 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 	S(TOPIC_TO_SWEEP, "SELECT number FROM topic WHERE state = 1 ORDER BY number LIMIT 1") \
 	S(TOPIC_SWEPT, "UPDATE topic SET state = 2 WHERE number = ?1") \
 	S(PARTITIONS, "SELECT partition, slot, epoch_floor, log_start, base_end, records, bytes," \
-		" version, expired_records, expired_bytes FROM partition WHERE topic = ?1 ORDER BY" \
+		" version, expired_records, expired_bytes, offset_floor FROM partition WHERE topic = ?1 ORDER BY" \
 		" partition") \
 	S(PARTITION_INSERT, "INSERT INTO partition (topic, partition, slot, epoch_floor, log_start," \
 		" base_end, records, bytes, version) VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, ?4)") \
@@ -101,6 +101,7 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 	S(GIVEN_UP_KNOWN, "SELECT 1 FROM given_up WHERE name = ?1") \
 	S(GIVEN_UP_ADD, "INSERT OR REPLACE INTO given_up (name, removed_ms) SELECT name, ?2 FROM object WHERE" \
 		" name = ?1 AND state = 2 AND sequence = 0") \
+	S(GIVEN_UP_NAME, "INSERT OR REPLACE INTO given_up (name, removed_ms) VALUES (?1, ?2)") \
 	S(GIVEN_UP_FORGET, "DELETE FROM given_up WHERE name IN (SELECT name FROM given_up WHERE" \
 		" removed_ms <= ?1 ORDER BY removed_ms LIMIT ?2)") \
 	S(GIVEN_UP_IN_FUTURE, "UPDATE given_up SET removed_ms = ?1 WHERE removed_ms > ?1") \
@@ -122,8 +123,8 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 	S(DEAD_COUNT, "SELECT count(*) FROM object WHERE state = 2") \
 	S(PENDING_IN_FUTURE, "UPDATE object SET changed_ms = ?1 WHERE state = 0 AND changed_ms > ?1") \
 	S(DEAD_IN_FUTURE, "UPDATE object SET changed_ms = ?1 WHERE state = 2 AND changed_ms > ?1") \
-	S(DEAD_LIST, "SELECT name FROM object WHERE state = 2 AND changed_ms <= ?1 ORDER BY" \
-		" changed_ms, number LIMIT ?2 OFFSET ?3") \
+	S(DEAD_LIST, "SELECT name FROM object WHERE state = 2 AND changed_ms <= ?1 AND name NOT IN" \
+		" (SELECT name FROM kept) ORDER BY changed_ms, number LIMIT ?2 OFFSET ?3") \
 	S(OBJECT_REMOVE, "DELETE FROM object WHERE name = ?1 AND state = 2") \
 	S(PAGE_INSERT, "INSERT INTO page (fold, topic, partition, end_offset, max_timestamp, runs)" \
 		" VALUES (?1, ?2, ?3, ?4, ?5, ?6)") \
@@ -137,6 +138,8 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 		" end_offset LIMIT 1") \
 	S(PAGE_CUT, "UPDATE page SET max_timestamp = ?2, runs = ?3 WHERE number = ?1") \
 	S(PAGE_REMOVE, "DELETE FROM page WHERE number = ?1") \
+	S(GAP_INSERT, "INSERT INTO gap (topic, partition, from_offset, end_offset, why) VALUES (?1, ?2, ?3, ?4, ?5)") \
+	S(GAP_FIND, "SELECT why FROM gap WHERE topic = ?1 AND partition = ?2 AND from_offset <= ?3 AND end_offset >= ?4") \
 	S(KEEP, "INSERT OR IGNORE INTO kept (name, why) VALUES (?1, ?2)") \
 	S(CLOCK_READ, "SELECT boot_id, offset_ms, hold_until_ms FROM clock") \
 	S(CLOCK_WRITE, "INSERT OR REPLACE INTO clock (one, boot_id, offset_ms, hold_until_ms) VALUES" \
@@ -155,6 +158,7 @@ struct known_partition {
 	int64_t log_start, flushed_end;
 	uint64_t records, bytes, version;
 	uint64_t expired_records, expired_bytes;
+	int64_t offset_floor; /* struct meta_partition; never changes */
 	int64_t oldest_ms; /* age of its first run counts from here; INT64_MIN: not looked at yet */
 	uint64_t judged; /* number of the commit that last added to it: a commit holds one run of a partition
 			  */
@@ -198,6 +202,7 @@ struct global_state { /* the one row of table state */
 	int64_t producer_id;
 	uint64_t live_objects, live_bytes;
 	uint64_t snapshot; /* number of the last one taken */
+	uint64_t founded;  /* struct meta_position; never changes */
 };
 struct meta_sqlite {
 	struct meta meta;
@@ -334,11 +339,13 @@ int meta_sqlite_retain_clock(struct meta_sqlite *m, struct meta_clock *c, struct
 /* ---- meta_sqlite_snapshot.c ---- */
 int meta_sqlite_snapshot_take(
 	struct meta *base, const struct snapshot *since, struct arena *a, struct snapshot *s, struct err *e);
-int meta_sqlite_snapshot_position(struct meta *base, uint64_t *incarnation, uint64_t *number, struct err *e);
 int meta_sqlite_snapshot_standing(struct meta *base, const char *name, enum meta_standing *standing, struct err *e);
 int meta_sqlite_snapshot_set_behind(struct meta *base, const char *name, struct err *e);
 int meta_sqlite_snapshot_behind(struct meta *base, struct arena *a, const char **name, struct err *e);
 int meta_sqlite_snapshot_check(struct meta_sqlite *m, struct err *e); /* ERR_CONFLICT when it is behind */
+int meta_sqlite_snapshot_position(struct meta *base, struct meta_position *p, struct err *e);
+int meta_sqlite_snapshot_gap(struct meta *base, const struct uuid *topic, uint32_t partition, int64_t from, int64_t end,
+	struct arena *a, const char **why, struct err *e);
 
 /* ---- meta_sqlite_garbage.c ---- */
 int meta_sqlite_garbage_sweep(struct meta *base, struct meta_garbage *g, struct arena *a, struct err *e);

@@ -120,6 +120,7 @@ static int load_partitions(struct meta_sqlite *m, const struct known_topic *t, s
 		p->version = sqlite3_column_int64(s, 7);
 		p->expired_records = sqlite3_column_int64(s, 8);
 		p->expired_bytes = sqlite3_column_int64(s, 9);
+		p->offset_floor = sqlite3_column_int64(s, 10);
 		p->oldest_ms = INT64_MIN;
 		if (load_end(m, t, next, e) < 0)
 			break;
@@ -385,6 +386,7 @@ static int load_state(struct meta_sqlite *m, struct err *e)
 	g->live_objects = sqlite3_column_int64(s, 5);
 	g->live_bytes = sqlite3_column_int64(s, 6);
 	g->snapshot = sqlite3_column_int64(s, 7);
+	g->founded = sqlite3_column_int64(s, 8);
 	sqlite3_reset(s);
 	return 0;
 }

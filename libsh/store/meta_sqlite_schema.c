@@ -118,6 +118,18 @@ const struct meta_sqlite_migration meta_sqlite_schema_migrations[] = {
 		" name TEXT PRIMARY KEY,"
 		" removed_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
 		"CREATE INDEX given_up_removed ON given_up (removed_ms);"},
+	{4,
+		/* The lowest incarnation whose objects this metadata accounts for. */
+		"ALTER TABLE state ADD COLUMN founded INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE partition ADD COLUMN offset_floor INTEGER NOT NULL DEFAULT 0;"
+		/* Offsets that a rebuild left out between the last run of a partition and the next. */
+		"CREATE TABLE gap ("
+		" topic INTEGER NOT NULL REFERENCES topic (number),"
+		" partition INTEGER NOT NULL,"
+		" from_offset INTEGER NOT NULL,"
+		" end_offset INTEGER NOT NULL,"
+		" why TEXT NOT NULL,"
+		" PRIMARY KEY (topic, partition, from_offset)) STRICT, WITHOUT ROWID;"},
 };
 const int meta_sqlite_schema_migration_count = array_count(meta_sqlite_schema_migrations);
 
@@ -227,6 +239,7 @@ static int insert_state(sqlite3 *db, const char *path, struct err *e)
 {
 	struct uuid random = uuid_random();
 	uint64_t noise = get_le32(random.b) & 0xfffff;
+	unsigned long long incarnation = (unsigned long long)clock_real_ms() << 20 | noise;
 	char sql[320];
 
 	/*
@@ -235,9 +248,9 @@ static int insert_state(sqlite3 *db, const char *path, struct err *e)
 	 */
 	snprintf(sql, sizeof(sql),
 		"INSERT INTO state (one, incarnation, version, session, commit_sequence, producer_id, "
-		"live_objects, live_bytes)"
-		" VALUES (1, %llu, 0, 0, 0, %llu, 0, 0)",
-		(unsigned long long)clock_real_ms() << 20 | noise, (unsigned long long)noise << 42);
+		"live_objects, live_bytes, founded)"
+		" VALUES (1, %llu, 0, 0, 0, %llu, 0, 0, %llu)",
+		incarnation, (unsigned long long)noise << 42, incarnation);
 	return exec(db, path, sql, "writing the first row", e);
 }
 

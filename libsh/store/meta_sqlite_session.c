@@ -24,15 +24,16 @@ static int check_binding(const struct meta_sqlite *m, uint32_t slot, const struc
 			err_set(e, ERR_CONFLICT, "slot %u has the id %s, the metadata knows it as %s", slot,
 				got, uuid_format(&s->id, want));
 			return err_hint(e,
-				"slots/%u is not the directory this metadata was used with: put the right "
-				"one in its place",
+				"slots/%u is not the directory this metadata was used with: put the right one in its place, or "
+				"see \"The data directory is lost\" in streamhouse-recovery(7)",
 				slot);
 		}
 		if (s->slot != slot && same) {
 			err_set(e, ERR_CONFLICT, "slot %u has the id %s, which belongs to slot %u", slot, got,
 				s->slot);
-			return err_hint(
-				e, "slots/%u looks like a copy of slots/%u: remove the copy", slot, s->slot);
+			return err_hint(e,
+				"slots/%u is a copy of slots/%u, or was given up for lost when the metadata was made anew: move it away",
+				slot, s->slot);
 		}
 	}
 	return 0;

@@ -36,7 +36,8 @@ static void fill_partitions(const struct meta_sqlite *m, struct arena *a, struct
 			.log_start = p->log_start,
 			.flushed_end = p->flushed_end,
 			.expired_records = p->expired_records,
-			.expired_bytes = p->expired_bytes};
+			.expired_bytes = p->expired_bytes,
+			.offset_floor = p->offset_floor};
 	}
 }
 
@@ -91,14 +92,14 @@ int meta_sqlite_snapshot_take(
 	return meta_sqlite_change_end(m, fill_topics(m, a, s, e) < 0 ? -1 : 1, e);
 }
 
-int meta_sqlite_snapshot_position(struct meta *base, uint64_t *incarnation, uint64_t *number, struct err *e)
+int meta_sqlite_snapshot_position(struct meta *base, struct meta_position *p, struct err *e)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
 
 	if (meta_sqlite_read_begin(m, e) < 0)
 		return -1;
-	*incarnation = m->state.incarnation;
-	*number = m->state.snapshot;
+	*p = (struct meta_position){
+		.incarnation = m->state.incarnation, .founded = m->state.founded, .snapshot = m->state.snapshot};
 	return 0;
 }
 
@@ -172,4 +173,26 @@ int meta_sqlite_snapshot_check(struct meta_sqlite *m, struct err *e)
 	}
 	arena_release(&a);
 	return result;
+}
+
+int meta_sqlite_snapshot_gap(struct meta *base, const struct uuid *topic, uint32_t partition, int64_t from, int64_t end,
+	struct arena *a, const char **why, struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+	const struct known_topic *t;
+	sqlite3_stmt *s;
+	int there;
+
+	if (meta_sqlite_read_begin(m, e) < 0)
+		return -1;
+	t = meta_sqlite_memory_topic(m, topic);
+	if (!t)
+		return 0;
+	s = meta_sqlite_bind(m, SQL_GAP_FIND, e, "iiii", t->number, (int64_t)partition, from, end);
+	there = s ? meta_sqlite_step(m, s, e) : -1;
+	if (there == 1) {
+		*why = arena_strdup(a, (const char *)sqlite3_column_text(s, 0));
+		sqlite3_reset(s);
+	}
+	return meta_sqlite_read_end(m, there, e);
 }

@@ -316,6 +316,7 @@ static void fill_partition(
 	out->bytes = p->bytes;
 	out->expired_records = p->expired_records;
 	out->expired_bytes = p->expired_bytes;
+	out->offset_floor = p->offset_floor;
 	out->version = p->version;
 }
 

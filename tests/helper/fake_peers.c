@@ -158,7 +158,7 @@ static int fake_renew(struct fake *f, const struct msg_session_renew *m, struct 
 	for (size_t i = 0; i < np; i++) {
 		struct msg_partition_row row = {partitions[i].topic, partitions[i].partition, partitions[i].slot, partitions[i].epoch,
 			partitions[i].log_start, partitions[i].flushed_end, partitions[i].records, partitions[i].bytes,
-			partitions[i].expired_records, partitions[i].expired_bytes};
+			partitions[i].expired_records, partitions[i].expired_bytes, partitions[i].offset_floor};
 
 		pack_row_write(&partition_rows, msg_partition_row_fields, &row);
 	}

@@ -187,7 +187,7 @@ static int session_renew(const struct msg_session_renew *r, struct msg_session_r
 		for (uint32_t k = 0; k < PARTITIONS && !t->deleted; k++) {
 			const struct part *p = &t->parts[k];
 			struct msg_partition_row part = {t->id, k, 0, (uint32_t)m.session, p->log_start, p->flushed_end,
-				p->records, p->bytes, p->expired_records, p->expired_bytes};
+				p->records, p->bytes, p->expired_records, p->expired_bytes, 0};
 
 			if (p->version > r->version)
 				pack_row_write(&parts, msg_partition_row_fields, &part);

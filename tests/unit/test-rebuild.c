@@ -45,9 +45,11 @@ struct stretch {
 	uint8_t topic;
 	uint32_t partition;
 	int64_t previous_end, first, end;
+	uint32_t epoch;
 };
 
-static const char *put_segment(struct fixture *f, uint64_t number, const struct stretch *runs, size_t count)
+static const char *put_named(
+	struct fixture *f, uint64_t number, const char *topic, const struct stretch *runs, size_t count)
 {
 	static struct arena names;
 	struct segment_info info = {.object = an_id(0x40 + (uint8_t)f->segments++), .slot = an_id(SLOT), .session = 5, .number = number,
@@ -62,8 +64,8 @@ static const char *put_segment(struct fixture *f, uint64_t number, const struct 
 	segment_info_write(&footer, &info);
 	buf_add_zeros(&b, 10 * count); /* blocks that nobody reads */
 	for (size_t i = 0; i < count; i++) {
-		struct segment_run_detail d = {.run = {.topic = an_id(runs[i].topic), .partition = runs[i].partition, .first_epoch = 5,
-			.last_epoch = 5, .previous_end = runs[i].previous_end, .first_offset = runs[i].first, .end_offset = runs[i].end,
+		struct segment_run_detail d = {.run = {.topic = an_id(runs[i].topic), .partition = runs[i].partition,
+			.first_epoch = runs[i].epoch, .last_epoch = runs[i].epoch, .previous_end = runs[i].previous_end, .first_offset = runs[i].first, .end_offset = runs[i].end,
 			.records = (uint64_t)(runs[i].end - runs[i].first), .raw_bytes = 10, .position = SEGMENT_HEADER_BYTES + 10 * i,
 			.stored_bytes = 10}};
 		struct segment_block block = {.position = SEGMENT_HEADER_BYTES + 10 * i, .stored_bytes = 10, .raw_bytes = 10,
@@ -71,7 +73,10 @@ static const char *put_segment(struct fixture *f, uint64_t number, const struct 
 
 		d.blocks = &block;
 		d.block_count = 1;
-		snprintf(d.topic_name, sizeof(d.topic_name), "topic%d", runs[i].topic);
+		if (topic)
+			snprintf(d.topic_name, sizeof(d.topic_name), "%s", topic);
+		else
+			snprintf(d.topic_name, sizeof(d.topic_name), "topic%d", runs[i].topic);
 		segment_run_write(&footer, &d, t.footer_position + footer.len);
 	}
 	buf_add(&b, footer.data, footer.len);
@@ -84,6 +89,11 @@ static const char *put_segment(struct fixture *f, uint64_t number, const struct 
 	buf_release(&b);
 	buf_release(&footer);
 	return name;
+}
+
+static const char *put_segment(struct fixture *f, uint64_t number, const struct stretch *runs, size_t count)
+{
+	return put_named(f, number, NULL, runs, count);
 }
 
 /* One topic with three partitions, one that was deleted; log start and flushed end of partition 0 are given. */
@@ -137,6 +147,17 @@ static int rebuild(struct fixture *f)
 	if (rebuild_run(&f->r, &f->e) < 0)
 		return -1;
 	return meta_open("sqlite:", f->dir, false, &f->m, &f->e);
+}
+
+static void lose_metadata(struct fixture *f)
+{
+	char lock[160];
+
+	meta_free(f->m);
+	f->m = NULL;
+	snprintf(lock, sizeof(lock), "%s.lock", f->path);
+	disk_unlink(f->path, NULL);
+	disk_unlink(lock, NULL);
 }
 
 static void fixture_release(struct fixture *f)
@@ -193,7 +214,8 @@ static bool known(struct fixture *f, const char *name)
 
 static void test_codec(void)
 {
-	struct snapshot_partition p = {.slot = 1, .epoch = 2, .log_start = 3, .flushed_end = 4, .expired_records = 5, .expired_bytes = 6};
+	struct snapshot_partition p = {.slot = 1, .epoch = 2, .log_start = 3, .flushed_end = 4, .expired_records = 5, .expired_bytes = 6,
+		.offset_floor = 7};
 	struct snapshot_topic t = {.id = an_id(1), .name = "n", .config = "{}", .partition_count = 1, .partitions = &p, .created_ms = 9};
 	struct snapshot s = {.incarnation = 7, .number = 8, .topics = &t, .topic_count = 1, .producer_id = -1}, got;
 	struct buf b = BUF_INIT(SNAPSHOT_MAX_BYTES);
@@ -222,8 +244,8 @@ static void test_codec(void)
 
 static void test_chain(void)
 {
-	const struct stretch a = {LIVING, 0, 0, 0, 100}, longer = {LIVING, 0, 0, 0, 120}, both[2] = {{LIVING, 0, 120, 120, 200},
-		{LIVING, 1, 0, 0, 5}}, gone = {DELETED, 0, 0, 0, 50}, after = {LIVING, 0, 200, 205, 210}, doubt = {LIVING, 0, 300, 300, 310};
+	const struct stretch a = {LIVING, 0, 0, 0, 100, 5}, longer = {LIVING, 0, 0, 0, 120, 5}, both[2] = {{LIVING, 0, 120, 120, 200, 5},
+		{LIVING, 1, 0, 0, 5, 5}}, gone = {DELETED, 0, 0, 0, 50, 5}, after = {LIVING, 0, 200, 205, 210, 5}, doubt = {LIVING, 0, 300, 300, 310, 5};
 	const char *twice, *second, *deleted, *doubtful, *chosen;
 	struct meta_session session = {0};
 	struct uuid slot = an_id(SLOT);
@@ -258,7 +280,7 @@ static void test_chain(void)
 
 static void test_missing(void)
 {
-	const struct stretch a = {LIVING, 0, 0, 0, 10}, c = {LIVING, 0, 20, 20, 30}, more = {LIVING, 0, 30, 30, 40};
+	const struct stretch a = {LIVING, 0, 0, 0, 10, 5}, c = {LIVING, 0, 20, 20, 30, 5}, more = {LIVING, 0, 30, 30, 40, 5};
 	struct segment_run run;
 	struct fixture f;
 
@@ -282,9 +304,72 @@ static void test_missing(void)
 	fixture_release(&f);
 }
 
+/* Segments of a life that is over, which were never committed, must not be taken for what came after it. */
+static void test_overtaken(void)
+{
+	const struct stretch first = {LIVING, 0, 0, 0, 100, 5}, old = {LIVING, 0, 100, 100, 180, 5}, older = {LIVING, 0, 150, 150, 190, 5},
+		begin = {LIVING, 0, 100, 100, 150, 900}, tail = {LIVING, 0, 150, 150, 160, 900}, far = {LIVING, 0, 500, 500, 600, 5};
+	const char *chosen, *late, *later;
+	struct segment_run run;
+	struct fixture f;
+
+	fixture_init(&f);
+	put_snapshot(&f, 1, 0, 100);
+	put_segment(&f, 1, &first, 1);
+	late = put_segment(&f, 2, &old, 1);
+	later = put_segment(&f, 3, &older, 1);
+	put_segment(&f, 4, &far, 1);
+	put_segment(&f, 1001, &begin, 1);
+	chosen = put_segment(&f, 1002, &tail, 1);
+	ok(rebuild(&f) == 0 && f.damages == 0, "leftovers of an earlier life beside what was written since: %s", f.e.text);
+	is_str(holder(&f, 155, &run), chosen, "what was written by the later session is taken, though the other leads further");
+	is_int(row(&f, LIVING, 0).flushed_end, 160, "and the partition ends with it");
+	ok(known(&f, late) && known(&f, later), "the others are kept");
+	fixture_release(&f);
+}
+
+/* A run is "held by others as well" only if they hold all of it. */
+static void test_covered(void)
+{
+	const struct stretch a = {LIVING, 0, 0, 0, 100, 5}, longer = {LIVING, 0, 0, 0, 120, 5}, inside = {LIVING, 0, 100, 100, 200, 5},
+		c = {LIVING, 0, 200, 200, 300, 5}, again = {LIVING, 0, 0, 0, 110, 5};
+	const char *inner, *twice;
+	struct fixture f;
+
+	fixture_init(&f);
+	put_snapshot(&f, 1, 0, 300);
+	put_segment(&f, 1, &longer, 1);
+	inner = put_segment(&f, 2, &inside, 1); /* its own predecessor is lost */
+	twice = put_segment(&f, 3, &again, 1);
+	put_segment(&f, 4, &c, 1);
+	ok(rebuild(&f) == 0 && f.damages == 1, "a hole that another segment could fill in part is damage: %s", f.e.text);
+	ok(known(&f, inner), "that segment is kept");
+	ok(!known(&f, twice) && f.r.doubled == 1, "one that others hold wholly is not");
+	put_segment(&f, 5, &a, 1);
+	lose_metadata(&f);
+	ok(rebuild(&f) == 0 && f.damages == 0 && row(&f, LIVING, 0).records == 300, "with its predecessor it has its place: %s", f.e.text);
+	fixture_release(&f);
+}
+
+/* Deleted after the snapshot, and made again under the same name: no two topics of one name ever live. */
+static void test_again(void)
+{
+	const struct stretch old = {LIVING, 0, 0, 0, 10, 5}, between = {LATER, 0, 0, 0, 20, 5}, newest = {LATER + 1, 0, 0, 0, 30, 5};
+	struct fixture f;
+
+	fixture_init(&f);
+	put_snapshot(&f, 1, 0, 10);
+	put_segment(&f, 1, &old, 1);
+	put_named(&f, 3, "topic1", &newest, 1);
+	put_named(&f, 2, "topic1", &between, 1);
+	ok(rebuild(&f) == 0 && row(&f, LATER + 1, 0).flushed_end == 30, "of topics of one name the last is taken: %s", f.e.text);
+	ok(row(&f, LIVING, 0).flushed_end == -1 && row(&f, LATER, 0).flushed_end == -1, "those before it do not come back");
+	fixture_release(&f);
+}
+
 static void test_topics(void)
 {
-	const struct stretch later = {LATER, 2, 0, 0, 10}, wide = {LIVING, 4, 0, 0, 10};
+	const struct stretch later = {LATER, 2, 0, 0, 10, 5}, wide = {LIVING, 4, 0, 0, 10, 5};
 	struct fixture f;
 
 	fixture_init(&f);
@@ -299,7 +384,7 @@ static void test_topics(void)
 
 static void test_failures(void)
 {
-	const struct stretch a = {LIVING, 0, 0, 0, 10};
+	const struct stretch a = {LIVING, 0, 0, 0, 10, 5};
 	const char *name, *rules = "get unavailable after=1\n";
 	char fault[160], cut[64];
 	struct object_store *plain, *faulty = NULL;
@@ -340,6 +425,9 @@ int main(void)
 	test_codec();
 	test_chain();
 	test_missing();
+	test_overtaken();
+	test_covered();
+	test_again();
 	test_topics();
 	test_failures();
 	return done_testing();

@@ -260,6 +260,8 @@ static void partition_apply(struct log *l, const struct msg_partition_row *row)
 		p->expired_bytes = row->expired_bytes;
 		if (row->slot == l->slot)
 			quarantine_load(l, p);
+		if (row->offset_floor > p->flushed_end && row->offset_floor > p->private_->accepted)
+			p->private_->accepted = row->offset_floor; /* a loss that the operator accepted when the metadata was made anew */
 	}
 	p->slot = row->slot;
 	p->epoch = row->epoch;
