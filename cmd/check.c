@@ -141,6 +141,21 @@ static void on_unreadable(void *ctx, const char *object, const struct err *e)
 	check_report_damage(r, object, "%s", e->text);
 }
 
+struct snapshot_check {
+	struct check_report *report;
+	struct object_store *store;
+};
+
+static int on_snapshot(void *ctx, const struct object_info *info)
+{
+	struct snapshot_check *c = ctx;
+	uint64_t incarnation, number;
+
+	if (snapshot_name_parse(info->name, &incarnation, &number))
+		check_read_snapshot(c->report, c->store, info->name);
+	return 0;
+}
+
 static int compare_objects(const void *a, const void *b)
 {
 	const struct offline_object_run *x = a, *y = b;
@@ -169,6 +184,8 @@ static int check_objects(struct check_report *r, const char *store, struct check
 		if (check_sample_next(sample))
 			check_read_object(r, s, runs[i].object, runs[i].object_bytes);
 	}
+	if (rc == 0)
+		rc = s->driver->list(s, "meta/", on_snapshot, &(struct snapshot_check){r, s}, e);
 	if (rc == 0 && !r->segments)
 		rc = offline_objects_none(store, e);
 	object_store_free(s);

@@ -11,6 +11,7 @@
 #include "libsh/base/map.h"
 #include "libsh/base/text.h"
 #include "libsh/store/offline.h"
+#include "libsh/store/rebuild.h"
 
 /* What an agent has seen of the metadata, noted before they are opened: beside a running shd they only get newer. */
 struct seen {
@@ -48,6 +49,17 @@ void check_read_object(struct check_report *r, struct object_store *s, const cha
 	r->segments_read++;
 	if (segment_file_verify(&o.input, &e))
 		check_report_damage(r, name, "%s", e.text);
+}
+
+void check_read_snapshot(struct check_report *r, struct object_store *s, const char *name)
+{
+	struct arena a = ARENA_INIT;
+	struct err e = ERR_INIT;
+	struct snapshot snapshot;
+
+	if (rebuild_snapshot_read(s, name, &a, &snapshot, &e) && e.code != ERR_NOT_FOUND) /* beside shd it may be removed meanwhile */
+		check_report_damage(r, name, "%s", e.text);
+	arena_release(&a);
 }
 
 /* ---- objects ---- */
@@ -153,7 +165,9 @@ static int on_listed(void *ctx, const struct object_info *info)
 	struct check *c = ctx;
 	uint64_t incarnation, number;
 
-	if (!map_gets(&c->names, info->name) && !snapshot_name_parse(info->name, &incarnation, &number))
+	if (snapshot_name_parse(info->name, &incarnation, &number))
+		check_read_snapshot(c->report, c->offline.objects, info->name);
+	else if (!map_gets(&c->names, info->name))
 		check_report_note(c->report, info->name, "%llu bytes that the metadata does not count as live: not committed yet, to be "
 			"removed, or an orphan", (unsigned long long)info->bytes);
 	return 0;
@@ -397,6 +411,13 @@ static int check_seen(struct check *c, struct err *e)
 
 static int check_all(struct check *c, struct check_sample *sample, struct err *e)
 {
+	struct err damage = ERR_INIT;
+
+	if (c->offline.meta->driver->verify(c->offline.meta, &damage)) {
+		if (damage.code != ERR_CORRUPT)
+			return err_set(e, damage.code, "%s", damage.text);
+		check_report_damage(c->report, "meta", "%s", damage.text);
+	}
 	if (check_seen(c, e) || check_objects(c, sample, e))
 		return -1;
 	for (size_t i = 0; i < c->offline.partition_count; i++)

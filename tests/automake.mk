@@ -45,6 +45,7 @@ SHELL_TESTS = \
 	tests/t0510-disk-errors.t \
 	tests/t0520-durability.t \
 	tests/t0530-problems.t \
+	tests/t0540-flipped-bits.t \
 	tests/t0600-sim.t
 TESTS += $(SHELL_TESTS)
 EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/rgw.sh tests/s3-script.sh tests/deletion.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)

@@ -7,6 +7,7 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/meta_sqlite_memory.c \
 	libsh/store/meta_sqlite_open.c \
 	libsh/store/meta_sqlite_page.c \
+	libsh/store/meta_sqlite_page_sum.c \
 	libsh/store/meta_restore.c libsh/store/meta_restore.h \
 	libsh/store/meta_sqlite_retain.c \
 	libsh/store/meta_sqlite_schema.c \

@@ -142,6 +142,7 @@ struct meta_driver {
 	int (*gap)(struct meta *m, const struct uuid *topic, uint32_t partition, int64_t from, int64_t end, struct arena *a,
 		const char **why, struct err *e);
 
+	int (*verify)(struct meta *m, struct err *e); /* reads all of it; ERR_CORRUPT */
 	int (*producer_ids)(struct meta *m, uint32_t count, int64_t *first, struct err *e);
 	int (*counts)(struct meta *m, struct meta_counts *c, struct err *e);
 	void (*free)(struct meta *m);

@@ -18,6 +18,8 @@ static const char *const statement_text[SQL_COUNT] = {
 
 static enum err_code error_code(int code)
 {
+	if (code == SQLITE_IOERR_DATA) /* a page does not match its checksum */
+		return ERR_CORRUPT;
 	switch (code & 0xff) {
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
@@ -49,9 +51,9 @@ int meta_sqlite_error(sqlite3 *db, const char *path, struct err *e, const char *
 	int number = db ? sqlite3_system_errno(db) : 0;
 
 	err_set(e, error_code(code), "metadata %s: %s: %s%s%s", path, doing,
-		db ? sqlite3_errmsg(db) : "no handle", number ? ": " : "", number ? strerror(number) : "");
+		!db ? "no handle" : code == SQLITE_IOERR_DATA ? "a page does not match its checksum" : sqlite3_errmsg(db), number ? ": " : "", number ? strerror(number) : "");
 	if (error_code(code) == ERR_CORRUPT)
-		err_hint(e, "stop shd and restore the file from a backup; keep the damaged one");
+		err_hint(e, "stop shd and keep the file; \"The metadata is damaged\" in streamhouse-recovery(7) says how to go on");
 	return -1;
 }
 
@@ -309,6 +311,27 @@ static int counts(struct meta *base, struct meta_counts *c, struct err *e)
 		m, count_rows(m, meta_sqlite_bind(m, SQL_DEAD_COUNT, e, ""), &c->dead_objects, e), e);
 }
 
+/* All pages of all trees are read, and so their checksums compared. */
+static int verify(struct meta *base, struct err *e)
+{
+	struct meta_sqlite *m = meta_sqlite_of(base);
+	sqlite3_stmt *s;
+	const char *text;
+	int more, result = 0;
+
+	if (meta_sqlite_read_begin(m, e) < 0)
+		return -1;
+	s = meta_sqlite_bind(m, SQL_VERIFY, e, "");
+	more = s ? meta_sqlite_step(m, s, e) : -1;
+	if (more == 1) {
+		text = (const char *)sqlite3_column_text(s, 0);
+		if (!text || strcmp(text, "ok") != 0)
+			result = err_set(e, ERR_CORRUPT, "metadata %s: %.200s", m->path, text ? text : "cannot be verified");
+		sqlite3_reset(s);
+	}
+	return meta_sqlite_read_end(m, more < 0 ? -1 : result, e);
+}
+
 static void handle_free(struct meta *base)
 {
 	struct meta_sqlite *m = meta_sqlite_of(base);
@@ -344,6 +367,7 @@ static const struct meta_driver driver = {
 	.behind = meta_sqlite_snapshot_behind,
 	.standing = meta_sqlite_snapshot_standing,
 	.gap = meta_sqlite_snapshot_gap,
+	.verify = verify,
 	.producer_ids = producer_ids,
 	.counts = counts,
 	.free = handle_free,

@@ -5,6 +5,7 @@
  *
  *   meta_sqlite.c          errors, statements, transactions, the table of functions
  *   meta_sqlite_open.c     opening for writing and for reading only
+ *   meta_sqlite_page_sum.c a checksum for every page of the file
  *   meta_sqlite_schema.c   tables, versions, creating a file, telling ours from others
  *   meta_sqlite_memory.c   what is kept in memory, read once at open
  *   meta_sqlite_topic.c    topics, partitions, changes
@@ -141,6 +142,7 @@ enum topic_state { TOPIC_LIVING = 0, TOPIC_DELETED = 1, TOPIC_SWEPT = 2 /* none 
 	S(GAP_INSERT, "INSERT INTO gap (topic, partition, from_offset, end_offset, why) VALUES (?1, ?2, ?3, ?4, ?5)") \
 	S(GAP_FIND, "SELECT why FROM gap WHERE topic = ?1 AND partition = ?2 AND from_offset <= ?3 AND end_offset >= ?4") \
 	S(KEEP, "INSERT OR IGNORE INTO kept (name, why) VALUES (?1, ?2)") \
+	S(VERIFY, "PRAGMA integrity_check(1)") \
 	S(CLOCK_READ, "SELECT boot_id, offset_ms, hold_until_ms FROM clock") \
 	S(CLOCK_WRITE, "INSERT OR REPLACE INTO clock (one, boot_id, offset_ms, hold_until_ms) VALUES" \
 		" (1, ?1, ?2, ?3)")
@@ -253,6 +255,10 @@ void meta_sqlite_open_close(struct meta_sqlite *m);
 /* Around each read; end checks that a file read without locks has not changed. */
 int meta_sqlite_read_begin(struct meta_sqlite *m, struct err *e);
 int meta_sqlite_read_end(struct meta_sqlite *m, int result, struct err *e);
+
+/* ---- meta_sqlite_page_sum.c ---- */
+const char *meta_sqlite_page_sum_vfs(void);        /* for sqlite3_open_v2() */
+int meta_sqlite_page_sum_make_room(sqlite3 *db);   /* of a new database, before anything is written to it; SQLITE_OK */
 
 /* ---- meta_sqlite_schema.c ---- */
 struct meta_sqlite_migration {

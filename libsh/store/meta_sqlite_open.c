@@ -77,7 +77,7 @@ static int open_read_only(struct meta_sqlite *m, struct err *e)
 		return err_sys(e, ERR_IO, "cannot look at %s", m->path);
 	uri = path_uri(m->path, m->quiet ? "mode=ro&immutable=1" : "mode=ro&readonly_shm=1");
 	code = sqlite3_open_v2(
-		uri, &m->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
+		uri, &m->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, meta_sqlite_page_sum_vfs());
 	mem_free(uri);
 	return code == SQLITE_OK ? 0 : meta_sqlite_error(m->db, m->path, e, "opening it");
 }
@@ -104,7 +104,7 @@ static int checkpoint(struct meta_sqlite *m, struct err *e)
 
 static int open_read_write(struct meta_sqlite *m, struct err *e)
 {
-	if (sqlite3_open_v2(m->path, &m->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+	if (sqlite3_open_v2(m->path, &m->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, meta_sqlite_page_sum_vfs()) != SQLITE_OK)
 		return meta_sqlite_error(m->db, m->path, e, "opening it");
 	sqlite3_busy_timeout(m->db, BUSY_MS);
 	if (pragmas(m, "PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL", e) < 0 ||

@@ -33,7 +33,7 @@ int meta_sqlite_page_encode(
 static int damaged(const struct meta_sqlite *m, struct err *e)
 {
 	err_set(e, ERR_CORRUPT, "metadata %s: an index of runs is damaged", m->path);
-	return err_hint(e, "stop shd and restore the file from a backup; keep the damaged one");
+	return err_hint(e, "stop shd and keep the file; \"The metadata is damaged\" in streamhouse-recovery(7) says how to go on");
 }
 
 int meta_sqlite_page_decode(const struct meta_sqlite *m, const void *p, int n, struct arena *a,

@@ -275,7 +275,8 @@ static int fill(const char *path, struct err *e)
 	int result = -1;
 
 	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-		    NULL) != SQLITE_OK) {
+		    meta_sqlite_page_sum_vfs()) != SQLITE_OK ||
+		meta_sqlite_page_sum_make_room(db) != SQLITE_OK) {
 		meta_sqlite_error(db, path, e, "creating it");
 		goto out;
 	}

@@ -60,9 +60,10 @@ static void make_meta_dir(const struct fixture *f)
 static int sql(const struct fixture *f, const char *text)
 {
 	sqlite3 *db = NULL;
-	int code = sqlite3_open(path_of(f, ""), &db) == SQLITE_OK ? sqlite3_exec(db, text, NULL, NULL, NULL) :
-								    SQLITE_ERROR;
+	int code = sqlite3_open_v2(path_of(f, ""), &db, SQLITE_OPEN_READWRITE, meta_sqlite_page_sum_vfs());
 
+	if (code == SQLITE_OK)
+		code = sqlite3_exec(db, text, NULL, NULL, NULL);
 	sqlite3_close(db);
 	return code;
 }
