@@ -127,9 +127,11 @@ enum session_renewed_flags { SESSION_RENEWED_MORE = 1 /* ask again */ };
 #define RUN_FOUND_FIELDS(F, S) F(S, U8, found) F(S, STR, object) F(S, U64, object_bytes) F(S, BYTES, run)
 enum object_read_flags {
 	OBJECT_READ_ANEW = 1,  /* the cached copy was bad: fetch it again */
-	OBJECT_READ_AHEAD = 2, /* the bytes behind will be wanted too */
+	OBJECT_READ_GUESS = 2, /* nobody waits for it: refused when there is much to do, or little room */
 };
-#define OBJECT_READ_FIELDS(F, S) F(S, STR, object) F(S, U64, object_bytes) F(S, U64, offset) F(S, U64, length) F(S, U32, flags)
+/* ahead_end: as far as there the bytes behind will be wanted too; 0: that is not known. */
+#define OBJECT_READ_FIELDS(F, S) F(S, STR, object) F(S, U64, object_bytes) F(S, U64, offset) F(S, U64, length) F(S, U32, flags) \
+	F(S, U64, ahead_end)
 /* One descriptor: a file holding the object's bytes [offset, offset+length) at `position`; it never changes. */
 #define OBJECT_DATA_FIELDS(F, S) F(S, U64, position)
 #define STORE_STATUS_FIELDS(F, S) F(S, STR, url) F(S, U64, cache_bytes) F(S, U64, cache_max_bytes) F(S, U64, cache_hits) F(S, U64, cache_misses) \

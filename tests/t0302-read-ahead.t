@@ -45,4 +45,27 @@ note
 same "$TMP/in" "$TMP/out" 'with a cache of two parts'
 ok 'nothing is fetched twice because of a guess' test "$gets" -le $((parts + 2 * objects))
 ok 'stop' stop_shd
+
+# The same reader over many small objects: the next ones are fetched while it reads one.
+rm -rf "$DATA"
+: >"$RULES"
+start
+$STREAMCTL topic create t --partitions 1 >/dev/null
+: >"$TMP/in"
+for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+	head -c 300000 /dev/urandom | base64 -w 999 >"$TMP/part"
+	cat "$TMP/part" >>"$TMP/in"
+	$STREAMCTL produce t -q --durability object <"$TMP/part" || tap_result 1 "part $i"
+done
+ok 'stop' stop_shd
+rm -rf "$DATA/cache"
+echo 'get delay delay_ms=400' >"$RULES"
+objects=$(find "$DATA/objects/segments" -type f | wc -l) parts=$objects
+start
+fetched
+note
+same "$TMP/in" "$TMP/out" 'all of it, out of many objects'
+is "$gets" "$objects" 'each is fetched once'
+ok 'several at once' test "$spent_ms" -lt $((gets * 400))
+ok 'stop' stop_shd
 done_testing

@@ -383,11 +383,22 @@ static unsigned ahead_depth(struct store_role *r, const char *object, uint64_t p
 	return s->depth;
 }
 
-void fetch_ahead(struct store_role *r, const char *object, uint64_t object_bytes, uint64_t offset)
+/* In a small cache a guess drives out what is being read: all guesses get a quarter. */
+static uint64_t guess_parts(const struct store_role *r)
+{
+	return cache_max(r->cache) / STORE_PART_BYTES / 4;
+}
+
+/* Guesses leave room for what somebody waits for. */
+bool fetch_may_guess(const struct store_role *r)
+{
+	return guess_parts(r) >= STORE_AHEAD_PARTS && r->fetches.count < STORE_FETCHES / 4;
+}
+
+void fetch_ahead(struct store_role *r, const char *object, uint64_t object_bytes, uint64_t offset, uint64_t end)
 {
 	uint64_t part = offset / STORE_PART_BYTES, start, length;
-	/* In a small cache a guess drives out what is being read: it gets a quarter. */
-	uint64_t room = cache_max(r->cache) / STORE_PART_BYTES / 4;
+	uint64_t room = guess_parts(r);
 	uint64_t depth = ahead_depth(r, object, part);
 	struct fetch_waiter w = {.object_bytes = object_bytes};
 	struct fetch *f;
@@ -395,8 +406,7 @@ void fetch_ahead(struct store_role *r, const char *object, uint64_t object_bytes
 
 	snprintf(w.object, sizeof(w.object), "%s", object);
 	for (uint64_t i = 1; i <= depth && i <= room; i++) {
-		/* Guesses leave room for what somebody waits for. */
-		if ((part + i) * STORE_PART_BYTES >= object_bytes || r->fetches.count >= STORE_FETCHES / 4)
+		if ((part + i) * STORE_PART_BYTES >= end || r->fetches.count >= STORE_FETCHES / 4)
 			return;
 		part_of(object_bytes, (part + i) * STORE_PART_BYTES, &start, &length);
 		if (cache_find(r->cache, object, start, length, NULL))

@@ -8,7 +8,7 @@
 struct read {
 	struct store_role *role;
 	struct role_reply *reply;
-	bool ahead;
+	uint64_t ahead_end;
 	struct fetch_waiter waiter;
 };
 
@@ -18,6 +18,8 @@ static int read_check(const struct store_role *r, const struct msg_object_read *
 		return err_set(e, ERR_UNAVAILABLE, "the store is stopping");
 	if (r->reads >= STORE_READS)
 		return err_set(e, ERR_BACK_PRESSURE, "%d reads of objects are waiting already", STORE_READS);
+	if (m->flags & OBJECT_READ_GUESS && !fetch_may_guess(r))
+		return err_set(e, ERR_BACK_PRESSURE, "no room for what nobody waits for");
 	if (object_name_check(m->object, e) < 0)
 		return -1;
 	if (m->object_bytes > STORE_OBJECT_MAX_BYTES || m->length == 0 || m->length > STORE_READ_MAX_BYTES ||
@@ -40,8 +42,8 @@ static void read_done(struct fetch_waiter *w, int fd, uint64_t position, const s
 	} else {
 		role_answer(read->reply, &data, &fd, 1);
 		fd_close(&fd);
-		if (read->ahead && !r->draining)
-			fetch_ahead(r, w->object, w->object_bytes, w->offset + w->length - 1);
+		if (read->ahead_end && !r->draining)
+			fetch_ahead(r, w->object, w->object_bytes, w->offset + w->length - 1, read->ahead_end);
 	}
 	r->reads--;
 	mem_free(read);
@@ -63,7 +65,7 @@ void read_request(struct store_role *r, struct role_request *q)
 	read = mem_zalloc(sizeof(*read));
 	read->role = r;
 	read->reply = q->reply;
-	read->ahead = m->flags & OBJECT_READ_AHEAD;
+	read->ahead_end = m->ahead_end < m->object_bytes ? m->ahead_end : m->object_bytes;
 	strcpy(read->waiter.object, m->object); /* its length was checked with the name */
 	read->waiter.object_bytes = m->object_bytes;
 	read->waiter.offset = m->offset;

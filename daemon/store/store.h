@@ -97,9 +97,10 @@ struct fetch_waiter {
 };
 void fetch_locate(struct store_role *r, struct fetch_waiter *w);
 /*
- * Bring the parts behind the one that holds `offset` into the cache, side by side, unless there is much to do
- * already: one at first, up to STORE_AHEAD_PARTS for a reader that goes on.
+ * Bring the parts behind the one that holds `offset` into the cache, as far as `end` (at most object_bytes), side by side,
+ * unless there is much to do already: one at first, up to STORE_AHEAD_PARTS for a reader that goes on.
  */
-void fetch_ahead(struct store_role *r, const char *object, uint64_t object_bytes, uint64_t offset);
+void fetch_ahead(struct store_role *r, const char *object, uint64_t object_bytes, uint64_t offset, uint64_t end);
+bool fetch_may_guess(const struct store_role *r); /* is there room for what nobody asked for yet */
 
 #endif

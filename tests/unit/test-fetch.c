@@ -218,13 +218,13 @@ static void check_parts(void)
 static void check_ahead(void)
 {
 	open_cache("ahead", 64 * MEGA);
-	fetch_ahead(&role, "s/one", OBJECT_BYTES, 100);
-	fetch_ahead(&role, "s/one", OBJECT_BYTES, 200);
+	fetch_ahead(&role, "s/one", OBJECT_BYTES, 100, OBJECT_BYTES);
+	fetch_ahead(&role, "s/one", OBJECT_BYTES, 200, OBJECT_BYTES);
 	wait_idle();
 	ok(role.counters.gets == 1 && cache_find(role.cache, "s/one", PART, PART, NULL),
 		"the next part comes once");
-	fetch_ahead(&role, "s/one", OBJECT_BYTES, 100);
-	fetch_ahead(&role, "s/one", OBJECT_BYTES, OBJECT_BYTES - 1);
+	fetch_ahead(&role, "s/one", OBJECT_BYTES, 100, OBJECT_BYTES);
+	fetch_ahead(&role, "s/one", OBJECT_BYTES, OBJECT_BYTES - 1, OBJECT_BYTES);
 	wait_idle();
 	is_int((long long)role.counters.gets, 1, "not again, and not past the end");
 }

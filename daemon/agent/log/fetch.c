@@ -240,7 +240,10 @@ static void fetch_borrow(struct log_fetch *f, struct open_run *r, uint32_t block
 	s->borrow_offset = b->position;
 	s->borrow_bytes = n;
 	struct msg_object_read m = {.object = r->object, .object_bytes = r->object_bytes, .offset = b->position, .length = n,
-		.flags = (s->fresh ? OBJECT_READ_ANEW : 0) | (block == r->next_block ? OBJECT_READ_AHEAD : 0)};
+		.flags = s->fresh ? OBJECT_READ_ANEW : 0, .ahead_end = block == r->next_block ? run_end : 0};
+
+	if (m.ahead_end && b->position + n >= run_end) /* the run's last bytes: then come those of the next ones */
+		runs_ahead(f->log, f->partition, r);
 
 	s->call = peer_call(f->log->self, ROLE_STORE, 0, MSG_OBJECT_READ, &m, NULL, 0, READ_TIMEOUT_MS, fetch_borrowed, f);
 }

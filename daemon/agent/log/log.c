@@ -68,6 +68,7 @@ struct log *log_new(struct role_self *self)
 	list_init(&l->vain_watches);
 	list_init(&l->ranges);
 	list_init(&l->runs);
+	list_init(&l->aheads);
 	list_init(&l->producers);
 	return l;
 }

@@ -30,6 +30,8 @@ enum {
 	READ_TIMEOUT_MS = 15000,
 	RANGES_MAX = 4,            /* segments being built or committed at once */
 	RUNS_MAX = 256,            /* open runs kept */
+	RUNS_AHEAD = 4,            /* of a sequential reader: opened and brought into the cache before they are wanted */
+	AHEADS_MAX = 16,           /* such readers at a time */
 	PRODUCERS_MAX = 10000,     /* idempotent producers remembered in a partition ... */
 	PRODUCERS_TOTAL_MAX = 1 << 18, /* ... and in all of them, some 50 MB; the least recently used goes */
 };
@@ -174,6 +176,8 @@ struct log {
 	/* runs.c */
 	struct list runs;                /* least recently used first */
 	size_t run_count;
+	struct list aheads;
+	unsigned ahead_count;
 	struct buf block;                /* the block read last, decompressed */
 	const struct open_run *block_run;
 	uint32_t block_index;
@@ -275,6 +279,8 @@ typedef void runs_open_fn(void *ctx, struct open_run *run, const struct err *e);
 struct runs_opening;
 struct runs_opening *runs_open(struct log *l, const struct partition *p, int64_t offset, runs_open_fn *done, void *ctx);
 void runs_open_cancel(struct runs_opening *o);
+/* A reader comes to the end of r: open the next runs, and have the store fetch where each begins. */
+void runs_ahead(struct log *l, const struct partition *p, const struct open_run *r);
 /* Whether the block's bytes are in the window. */
 bool runs_has(const struct open_run *r, const struct segment_block *b);
 /* Check and decompress block i into log->block; kept there until another is read. */

@@ -20,9 +20,22 @@ struct runs_opening {
 	struct open_run *run; /* while its section is being read */
 	struct segment_run summary;
 	bool fresh;           /* the cached copy of the section was bad: read it anew */
+	struct runs_ahead *ahead; /* nobody waits for it */
+};
+struct runs_ahead { /* a reader will come to `at` */
+	struct list node;
+	struct log *log;
+	struct uuid topic;
+	uint32_t partition;
+	int64_t at, end;      /* the run's; end 0: not known yet */
+	int depth;            /* so many runs from `at` on */
+	struct runs_opening *opening;
+	struct peer_call_handle *call;
 };
 
 static void opening_section(struct runs_opening *o);
+static void ahead_free(struct runs_ahead *a);
+static void ahead_found(struct runs_ahead *a, int64_t end);
 
 struct open_run *runs_find(struct log *l, const struct partition *p, int64_t offset)
 {
@@ -66,6 +79,12 @@ void runs_forget(struct log *l, const struct topic *t)
 		if (uuid_equal(&r->topic, &t->id))
 			runs_drop(r);
 	}
+	list_for_each_safe(n, &l->aheads) {
+		struct runs_ahead *a = list_entry(n, struct runs_ahead, node);
+
+		if (uuid_equal(&a->topic, &t->id))
+			ahead_free(a);
+	}
 }
 
 void runs_forget_below(struct log *l, const struct partition *p, int64_t offset)
@@ -80,6 +99,8 @@ void runs_forget_below(struct log *l, const struct partition *p, int64_t offset)
 
 void runs_release(struct log *l)
 {
+	while (!list_empty(&l->aheads))
+		ahead_free(list_first(&l->aheads, struct runs_ahead, node));
 	while (!list_empty(&l->runs))
 		runs_drop(list_first(&l->runs, struct open_run, node));
 	buf_release(&l->block);
@@ -135,7 +156,7 @@ static void opening_section_read(void *ctx, const void *reply, struct chan_messa
 static void opening_section(struct runs_opening *o)
 {
 	struct msg_object_read m = {.object = o->run->object, .object_bytes = o->run->object_bytes,
-		.offset = o->summary.section_position, .length = o->summary.section_bytes, .flags = o->fresh ? OBJECT_READ_ANEW : 0};
+		.offset = o->summary.section_position, .length = o->summary.section_bytes, .flags = (o->fresh ? OBJECT_READ_ANEW : 0) | (o->ahead ? OBJECT_READ_GUESS : 0)};
 
 	o->call = peer_call(o->log->self, ROLE_STORE, 0, MSG_OBJECT_READ, &m, NULL, 0, READ_TIMEOUT_MS, opening_section_read, o);
 }
@@ -168,6 +189,8 @@ static void opening_found(void *ctx, const void *reply, struct chan_message *mes
 	o->run->object = mem_strdup(m->object);
 	o->run->object_bytes = m->object_bytes;
 	opening_section(o);
+	if (o->ahead)
+		ahead_found(o->ahead, o->summary.end_offset);
 }
 
 struct runs_opening *runs_open(struct log *l, const struct partition *p, int64_t offset, runs_open_fn *done, void *ctx)
@@ -190,6 +213,101 @@ void runs_open_cancel(struct runs_opening *o)
 		peer_cancel(o->call);
 	run_free(o->run);
 	mem_free(o);
+}
+
+/* ---- ahead of a reader ---- */
+
+static void ahead_free(struct runs_ahead *a)
+{
+	if (a->opening)
+		runs_open_cancel(a->opening);
+	if (a->call)
+		peer_cancel(a->call);
+	list_remove(&a->node);
+	a->log->ahead_count--;
+	mem_free(a);
+}
+
+static void ahead_read(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
+{
+	struct runs_ahead *a = ctx;
+
+	(void)reply;
+	(void)message; /* the descriptor goes with it; the bytes are in the store's cache now */
+	(void)e;
+	a->call = NULL;
+	ahead_free(a);
+}
+
+/* Its index is here. A run that begins in another part of its object than the index lies in is fetched, too. */
+static void ahead_opened(void *ctx, struct open_run *r, const struct err *e)
+{
+	struct runs_ahead *a = ctx;
+	struct msg_object_read m;
+
+	(void)e; /* costs nothing: the reader asks again */
+	a->opening = NULL;
+	if (!r || !r->detail.block_count) {
+		ahead_free(a);
+		return;
+	}
+	m = (struct msg_object_read){.object = r->object, .object_bytes = r->object_bytes,
+		.offset = r->detail.blocks[0].position, .length = r->detail.blocks[0].stored_bytes, .flags = OBJECT_READ_GUESS};
+	a->call = peer_call(a->log->self, ROLE_STORE, 0, MSG_OBJECT_READ, &m, NULL, 0, READ_TIMEOUT_MS, ahead_read, a);
+}
+
+static const struct runs_ahead *ahead_find(const struct log *l, const struct partition *p, int64_t at)
+{
+	list_for_each(n, &l->aheads) {
+		const struct runs_ahead *a = list_entry(n, struct runs_ahead, node);
+
+		if (a->at == at && a->partition == p->number && uuid_equal(&a->topic, &p->topic->id))
+			return a;
+	}
+	return NULL;
+}
+
+/* At most `depth` runs from `at` on, without those that are open or on their way. */
+static void ahead_start(struct log *l, const struct partition *p, int64_t at, int depth)
+{
+	const struct runs_ahead *other;
+	const struct open_run *r;
+	struct runs_ahead *a;
+
+	for (; depth > 0 && at < p->flushed_end; depth--) {
+		if ((r = runs_find(l, p, at)) != NULL)
+			at = r->detail.run.end_offset;
+		else if ((other = ahead_find(l, p, at)) != NULL && other->end)
+			at = other->end;
+		else
+			break;
+	}
+	if (depth == 0 || at >= p->flushed_end || ahead_find(l, p, at) || l->ahead_count >= AHEADS_MAX)
+		return;
+	a = mem_zalloc(sizeof(*a));
+	*a = (struct runs_ahead){.log = l, .topic = p->topic->id, .partition = p->number, .at = at, .depth = depth};
+	list_push(&l->aheads, &a->node);
+	l->ahead_count++;
+	a->opening = runs_open(l, p, at, ahead_opened, a);
+	a->opening->ahead = a;
+}
+
+/* Where the next run begins is known: it is not waited for the bytes of this one. */
+static void ahead_found(struct runs_ahead *a, int64_t end)
+{
+	struct topic *t = topics_by_id(a->log, &a->topic);
+
+	a->end = end;
+	if (t && a->partition < t->partition_count)
+		ahead_start(a->log, t->partitions[a->partition], end, a->depth - 1);
+}
+
+void runs_ahead(struct log *l, const struct partition *p, const struct open_run *r)
+{
+	int64_t first = r->detail.run.first_offset, end = r->detail.run.end_offset;
+
+	if (l->state == LOG_SERVING) /* who came from the run before goes on, perhaps */
+		ahead_start(l, p, end, first > 0 && runs_find(l, p, first - 1) ? RUNS_AHEAD : 1);
 }
 
 bool runs_has(const struct open_run *r, const struct segment_block *b)
