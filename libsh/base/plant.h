@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bugs that the simulator must find: `tests/sim/run --plant NAME` compiles the log's core with -DSH_PLANT=PLANT_NAME. In every
- * other build PLANTED() is false at compile time, and nothing of them is left.
+ * Bugs that the simulator must find: `tests/sim/run --plant NAME` compiles the log's core with -DSH_PLANTS, which has all of them, and
+ * switches one on. In every other build PLANTED() is false at compile time, and nothing of them is left.
  */
 #ifndef SH_BASE_PLANT_H
 #define SH_BASE_PLANT_H
@@ -29,14 +29,20 @@
 	P(refusal_believed, "a refused commit is acted on without asking whether the session is over")     \
 	P(back_in_time_taken, "metadata older than what was seen are taken")                               \
 	P(back_in_time_judged, "older metadata judge commits of an agent that has seen newer ones")         \
+	P(seek_from_later_end, "a seek by time begins at the flushed end of when meta answers, not of when it was asked") \
+	P(none_called_wal, "an answer at level none says wal")                                             \
+	P(wal_crc_not_checked, "entries of the WAL are read without a look at their checksum")             \
+	P(producers_forgotten, "recovery does not learn which batches of idempotent producers are there")  \
+	P(deletion_missed, "the agent does not take note that a topic was deleted")                        \
 	P(seen_forgotten, "WAL files are recycled before it is on disk which commit was seen")
 
 #define P(name, text) PLANT_##name,
 enum plant { PLANT_none, PLANT_LIST(P) };
 #undef P
 
-#ifdef SH_PLANT
-#define PLANTED(name) (PLANT_##name == SH_PLANT)
+#ifdef SH_PLANTS
+extern enum plant plant_chosen;
+#define PLANTED(name) (plant_chosen == PLANT_##name)
 #else
 #define PLANTED(name) 0
 #endif

@@ -31,6 +31,7 @@ SIM_WORLD = \
 	tests/sim/clock.c \
 	tests/sim/disk.c \
 	tests/sim/fiber.c \
+	tests/sim/history.c tests/sim/history.h \
 	tests/sim/memory.c \
 	tests/sim/meta.c \
 	tests/sim/peers.c \
@@ -47,12 +48,9 @@ tests_sim_sim_LDADD = $(SIM_LIBS)
 
 EXTRA_DIST += tests/sim/run tests/sim/regressions
 
-# With a bug planted: make tests/sim/sim-plant PLANT=name, after sim-plant-clean when another one was there.
-EXTRA_PROGRAMS = tests/sim/sim-plant
+# The same with all bugs of libsh/base/plant.h in it; --plant NAME switches one on.
+check_PROGRAMS += tests/sim/sim-plant
 tests_sim_sim_plant_SOURCES = $(tests_sim_sim_SOURCES)
-tests_sim_sim_plant_CPPFLAGS = $(SIM_CPPFLAGS) -DSH_PLANT=PLANT_$(PLANT)
+tests_sim_sim_plant_CPPFLAGS = $(SIM_CPPFLAGS) -DSH_PLANTS
 tests_sim_sim_plant_LDFLAGS = $(tests_sim_sim_LDFLAGS)
 tests_sim_sim_plant_LDADD = $(SIM_LIBS)
-sim-plant-clean:
-	@rm -f $(tests_sim_sim_plant_OBJECTS) tests/sim/sim-plant
-.PHONY: sim-plant-clean

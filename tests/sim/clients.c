@@ -1,70 +1,65 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Clients of the log, and the history of what they were told. Every record has a number of its own, from which its bytes follow. An offset
- * is settled once its record was acknowledged at level wal or object, or was read: from then on it must be read with these bytes, for
- * ever, or have expired.
- */
+/* Clients of the log: who produces, consumes, seeks, makes and deletes topics. What they are told goes into the history. */
 #include <stdio.h>
 #include <string.h>
 
 #include "libsh/base/clock.h"
 #include "libsh/base/log.h"
-#include "tests/sim/sim.h"
+#include "libsh/base/plant.h"
+#include "tests/sim/history.h"
 
-enum {
-	TOPICS = 2,
-	PARTITIONS = 2,
-	PARTS = TOPICS * PARTITIONS,
-	OFFSETS = 30000,
-	VALUES = 120000,
-	VALUE_MAX = 9000,
-	TICK_MS = 6,
-};
+enum { TICK_MS = 6, PLAIN_PRODUCERS = 1 };
 
-static const struct { const char *name, *config; } topics[TOPICS] = {{"plain", "{}"}, {"object", "{\"durability\":\"object\"}"}};
-
-struct history { /* of a partition, through all lives */
-	uint32_t settled[OFFSETS]; /* number of the record; 0: not settled */
-	int64_t end;               /* above all that is settled */
-	int64_t reader;            /* where the one that reads on is */
-	bool complete;             /* in the calm: read to the end */
-};
-static struct history history[PARTS];
-static uint32_t next_value;
-static uint8_t where[VALUES]; /* 1 + partition in which it was settled, or asked for: 128 + that */
-static int64_t offset_of[VALUES];
 static unsigned rounds;       /* in the calm: how often all was read back */
 
 struct client_wait {
 	struct log_wait wait;
 	int part;
+	unsigned generation;
 	int64_t first, end;
 	uint32_t value;
+	struct retrier *retrier;
 };
 struct reader {
 	struct clients *clients;
 	struct log_fetch fetch;
 	int part;
+	unsigned generation;
 	int64_t want; /* the next offset */
 	bool on, busy;
+};
+struct seek {
+	bool busy;
+	int part;
+	unsigned generation, backs;
+	int64_t timestamp, end;
 };
 struct clients {
 	struct log *log;
 	struct timer tick;
 	struct reader readers[READERS_MAX];
+	struct seek seek;
 	bool creating;
 	int64_t calm_since_ns;
 };
 
+/* An idempotent producer, which sends a batch until it knows what became of it. It outlives the agents. */
+static struct retrier {
+	int64_t id;
+	int32_t sequence;     /* of the next batch */
+	unsigned generation;
+	uint32_t value;       /* of the batch under way; 0: none */
+	unsigned count;
+	int64_t at;           /* where it was appended last; -1: nowhere yet */
+	uint64_t asked_life;  /* that has not answered yet; 0: none */
+} retriers[PARTS];
+static int64_t next_producer_id;
+
 void clients_reset(void)
 {
-	for (int i = 0; i < PARTS; i++) {
-		memset(history[i].settled, 0, (size_t)history[i].end * sizeof(history[i].settled[0]));
-		history[i].end = history[i].reader = 0;
-		history[i].complete = false;
-	}
-	memset(where, 0, next_value + 1);
-	next_value = 1;
+	history_reset();
+	memset(retriers, 0, sizeof(retriers));
+	next_producer_id = 1;
 	rounds = 0;
 }
 
@@ -73,50 +68,31 @@ bool clients_checked(void)
 	return rounds >= 2;
 }
 
-static size_t value_write(uint32_t number, uint8_t *out)
-{
-	uint32_t hash = number * 2654435761u;
-	size_t n = (size_t)snprintf((char *)out, 16, "%u:", number), want = hash >> 24 < 16 ? (hash >> 8) % (VALUE_MAX - 20) : (hash >> 8) % 200;
-
-	for (; n < want; n++)
-		out[n] = (uint8_t)(hash >> (n % 24) ^ n / 24);
-	return n;
-}
-
 static struct partition *part_of(struct log *l, int i)
 {
-	const char *name = topics[i / PARTITIONS].name;
+	struct topic *t = log_topic(l, history_names[i / PARTITIONS], strlen(history_names[i / PARTITIONS]));
 
-	return log_partition(l, name, strlen(name), i % PARTITIONS, NULL);
+	if (!t || !history_topic(i / PARTITIONS, &t->id))
+		return NULL;
+	return log_partition(l, t->name, strlen(t->name), i % PARTITIONS, NULL);
 }
 
-static void settle(int part, int64_t offset, uint32_t number, const char *how)
+static unsigned generation_of(int part)
 {
-	struct history *h = &history[part];
-
-	if (offset >= OFFSETS)
-		return;
-	if (h->settled[offset] && h->settled[offset] != number) {
-		sim_anomaly("partition %d, offset %lld: %s record %u, but it was given to %u before", part, (long long)offset, how, number,
-			h->settled[offset]);
-		return;
-	}
-	if (!h->settled[offset] && where[number] & 64) {
-		sim_anomaly("partition %d: record %u has offset %lld, but had %lld before", part, number, (long long)offset,
-			(long long)offset_of[number]);
-		return;
-	}
-	h->settled[offset] = number;
-	where[number] |= 64;
-	offset_of[number] = offset;
-	if (offset > 0 && h->settled[offset - 1] && h->settled[offset - 1] > number)
-		sim_anomaly("partition %d, offset %lld: record %u stands behind %u, which was sent later", part, (long long)offset, number,
-			h->settled[offset - 1]);
-	if (offset >= h->end)
-		h->end = offset + 1;
+	return topic_history[part / PARTITIONS].generation;
 }
 
 /* ---- producers ---- */
+
+static void retrier_told(struct retrier *r, const struct client_wait *c, bool good)
+{
+	if (r->asked_life == sim.node->life)
+		r->asked_life = 0;
+	if (!good || r->value != c->value || r->generation != c->generation)
+		return;
+	r->sequence += (int32_t)r->count;
+	r->value = 0;
+}
 
 static void on_wait(struct log_wait *w, enum durability reached, const struct err *e)
 {
@@ -128,110 +104,149 @@ static void on_wait(struct log_wait *w, enum durability reached, const struct er
 			(long long)clock_boot_ms(), (long long)sim.node->lease_until_ms);
 	if (!e && reached >= DURABILITY_WAL)
 		for (int64_t at = c->first; at < c->end; at++)
-			settle(c->part, at, c->value + (uint32_t)(at - c->first), "acknowledged");
+			history_settle(c->part, c->generation, at, c->value + (uint32_t)(at - c->first), "acknowledged");
+	if (c->retrier)
+		retrier_told(c->retrier, c, !e && reached >= DURABILITY_WAL);
 	mem_free(c);
 }
 
-static int produce_records(struct log *l, struct partition *p, unsigned count, int64_t *first)
+/* With wal.sync=never nobody can have level wal by name. */
+static enum durability level(struct log *l, struct partition *p, bool must)
 {
-	uint8_t value[VALUE_MAX];
+	enum durability d = must ? DURABILITY_WAL : sim_percent(70) ? DURABILITY_TOPIC : (enum durability)sim_below(3);
+
+	if (d == DURABILITY_WAL && log_check_durability(l, p, d, NULL) < 0)
+		return must ? DURABILITY_OBJECT : DURABILITY_NONE;
+	return d;
+}
+
+static void wait_for(struct log *l, struct partition *p, int part, int64_t first, uint32_t value, unsigned count, struct retrier *r)
+{
+	struct client_wait *w = mem_zalloc(sizeof(*w));
+
+	sim_event("append", part, first);
+	w->part = part;
+	w->generation = generation_of(part);
+	w->first = first;
+	w->end = first + count;
+	w->value = value;
+	w->retrier = r;
+	log_wait(l, &w->wait, p, w->end, level(l, p, r != NULL), on_wait);
+}
+
+static unsigned produce_records(struct log *l, struct partition *p, uint32_t value, unsigned count, int64_t *first)
+{
+	uint8_t bytes[VALUE_MAX];
 	int64_t offset, timestamp;
 	unsigned taken = 0;
 
 	for (; taken < count; taken++) {
-		struct record r = {.timestamp = -1, .value = {value, 0}};
+		struct record r = {.timestamp = -1, .value = {bytes, 0}};
 
-		r.value.len = value_write(next_value + taken, value);
+		r.value.len = history_write(value + taken, bytes);
 		if (log_append_record(l, p, &r, &offset, &timestamp, NULL) < 0)
 			break;
+		values[value + taken].timestamp = timestamp;
 		if (!taken)
 			*first = offset;
 	}
-	return (int)taken;
-}
-
-static int produce_batch(struct log *l, struct partition *p, unsigned count, int64_t *first)
-{
-	static struct buf batch = BUF_INIT(1 << 20);
-	struct batch_writer w;
-	uint8_t value[VALUE_MAX];
-	int64_t last;
-	int taken = 0;
-
-	buf_release(&batch);
-	batch_writer_init(&w, sim_percent(50) ? CODEC_LZ4 : CODEC_NONE, 1 << 20);
-	for (unsigned i = 0; i < count; i++) {
-		struct record r = {.timestamp = clock_real_ms(), .value = {value, 0}};
-
-		r.value.len = value_write(next_value + i, value);
-		batch_writer_add(&w, &r, NULL);
-	}
-	if (batch_writer_finish(&w, &batch, NULL) == 0 && log_append_batch(l, p, batch.data, batch.len, first, &last, NULL) == 0)
-		taken = (int)count;
-	batch_writer_release(&w);
-	buf_release(&batch);
 	return taken;
 }
 
-/* Nothing here damages a disk behind the log's back, so it has no reason to say that something is. */
-static void check_damage(struct log *l)
+/* A retry has the same bytes. */
+static int produce_batch(struct log *l, struct partition *p, uint32_t value, unsigned count, const struct retrier *r, int64_t *first,
+	struct err *e)
 {
-	for (int i = 0; i < PARTS; i++) {
-		const struct partition *p = part_of(l, i);
+	static struct buf batch = BUF_INIT(1 << 20);
+	struct batch_writer w;
+	uint8_t bytes[VALUE_MAX];
+	int64_t last;
+	int result = -1;
 
-		if (p && p->damage)
-			sim_anomaly("partition %d does not serve: %s", i, p->damage);
+	buf_release(&batch);
+	batch_writer_init(&w, value % 2 ? CODEC_LZ4 : CODEC_NONE, 1 << 20);
+	if (r) {
+		w.producer_id = r->id;
+		w.base_sequence = r->sequence;
 	}
+	for (unsigned i = 0; i < count; i++) {
+		struct value *v = &values[value + i];
+		struct record record = {.value = {bytes, 0}};
+
+		if (v->timestamp == INT64_MIN)
+			v->timestamp = clock_real_ms();
+		record.timestamp = v->timestamp;
+		record.value.len = history_write(value + i, bytes);
+		batch_writer_add(&w, &record, NULL);
+	}
+	if (batch_writer_finish(&w, &batch, NULL) == 0)
+		result = log_append_batch(l, p, batch.data, batch.len, first, &last, e);
+	batch_writer_release(&w);
+	buf_release(&batch);
+	return result;
 }
 
 static void produce(struct clients *c)
 {
-	int part = (int)sim_below(PARTS), taken;
+	int part = (int)sim_below(PARTS);
 	struct partition *p = part_of(c->log, part);
-	unsigned count = 1 + (unsigned)sim_below(4);
-	struct client_wait *w;
+	unsigned count = 1 + (unsigned)sim_below(4), taken;
+	int64_t first;
+	uint32_t value;
+
+	if (!p || history[part].end > OFFSETS - 2000 || sim.appends++ >= sim.limits.appends || !(value = history_numbers(count, part, 0)))
+		return;
+	taken = sim_percent(70) ? produce_records(c->log, p, value, count, &first) :
+		produce_batch(c->log, p, value, count, NULL, &first, NULL) == 0 ? count : 0;
+	for (unsigned i = 0; i < taken; i++)
+		history_given(part, first + i);
+	if (taken)
+		wait_for(c->log, p, part, first, value, taken, NULL);
+}
+
+static void retry(struct clients *c, int part)
+{
+	struct retrier *r = &retriers[part];
+	struct partition *p = part_of(c->log, part);
+	struct err e = ERR_INIT;
 	int64_t first;
 
-	if (!p || history[part].end > OFFSETS - 2000 || next_value > VALUES - 10 || sim.appends++ >= sim.limits.appends)
+	if (!p || history[part].end > OFFSETS - 2000 || r->asked_life == sim.node->life)
 		return;
-	taken = sim_percent(70) ? produce_records(c->log, p, count, &first) : produce_batch(c->log, p, count, &first);
-	if (taken <= 0)
+	if (!r->id || r->generation != generation_of(part)) {
+		*r = (struct retrier){.id = next_producer_id++, .generation = generation_of(part)};
 		return;
-	for (int i = 0; i < taken; i++) {
-		where[next_value + (uint32_t)i] = (uint8_t)(128 + part);
-		if (first + i < OFFSETS && history[part].settled[first + i])
-			sim_anomaly("partition %d: offset %lld is given again", part, (long long)first + i);
 	}
-	sim_event("append", part, first);
-	w = mem_zalloc(sizeof(*w));
-	w->part = part;
-	w->first = first;
-	w->end = first + taken;
-	w->value = next_value;
-	next_value += (uint32_t)taken;
-	log_wait(c->log, &w->wait, p, w->end, sim_percent(70) ? DURABILITY_TOPIC : (enum durability)sim_below(3), on_wait);
+	if (!r->value) {
+		if (sim.appends++ >= sim.limits.appends)
+			return;
+		r->count = 1 + (unsigned)sim_below(4);
+		r->value = history_numbers(r->count, part, 1 + (unsigned)(r->id % 250));
+		r->at = -1;
+	}
+	if (!r->value)
+		return;
+	if (produce_batch(c->log, p, r->value, r->count, r, &first, &e) == 0) {
+		r->asked_life = sim.node->life;
+		r->at = first;
+		wait_for(c->log, p, part, first, r->value, r->count, r);
+	} else if (e.code == ERR_OUT_OF_ORDER && !sim.node->ghost && !sim.rotten) {
+		sim_anomaly("partition %d: a producer that left nothing out hears: %s", part, e.text);
+	}
+}
+
+/* A log that starts learns of producers from its WAL: of what was in a segment by then it may know nothing. */
+static void retriers_meet(struct log *l)
+{
+	for (int i = 0; i < PARTS; i++) {
+		const struct partition *p = part_of(l, i);
+
+		if (retriers[i].value && p && retriers[i].at >= 0 && p->flushed_end > retriers[i].at)
+			retriers[i].id = 0;
+	}
 }
 
 /* ---- consumers ---- */
-
-static void check_record(struct reader *r, const struct record *record)
-{
-	static uint8_t want[VALUE_MAX];
-	uint32_t number = 0;
-
-	if (record->offset < r->want)
-		return;
-	if (record->offset != r->want)
-		sim_anomaly("partition %d: offset %lld was read where %lld is due", r->part, (long long)record->offset, (long long)r->want);
-	for (size_t i = 0; i < record->value.len && i < 10 && record->value.data[i] >= '0' && record->value.data[i] <= '9'; i++)
-		number = number * 10 + (uint32_t)(record->value.data[i] - '0');
-	if (!number || number >= next_value || (where[number] & 63) != r->part || record->value.len != value_write(number, want) ||
-		memcmp(want, record->value.data, record->value.len))
-		sim_anomaly("partition %d, offset %lld: a record that nobody sent", r->part, (long long)record->offset);
-	else
-		settle(r->part, record->offset, number, "read");
-	r->want = record->offset + 1;
-}
 
 static void check_batches(struct reader *r)
 {
@@ -244,11 +259,27 @@ static void check_batches(struct reader *r)
 
 		if (!reader || batch_check_crc(b->data + at, n, NULL) < 0)
 			sim_anomaly("partition %d: a batch behind offset %lld is damaged", r->part, (long long)r->want);
-		while (reader && batch_reader_next(reader, &record, NULL) > 0)
-			check_record(r, &record);
+		while (reader && !sim.anomaly[0] && batch_reader_next(reader, &record, NULL) > 0) {
+			uint32_t number;
+
+			if (record.offset < r->want)
+				continue;
+			if (record.offset != r->want)
+				sim_anomaly("partition %d: offset %lld was read where %lld is due", r->part, (long long)record.offset,
+					(long long)r->want);
+			number = history_check_record(r->part, record.offset, record.value);
+			if (number)
+				history_settle(r->part, r->generation, record.offset, number, "read");
+			r->want = record.offset + 1;
+		}
 		batch_reader_free(reader);
 		at += n;
 	}
+}
+
+static bool is_damage(const struct err *e)
+{
+	return e->code == ERR_CORRUPT || e->code == ERR_CORRUPT_BATCH || e->code == ERR_PARTITION_DAMAGED;
 }
 
 static void read_failed(struct reader *r, struct partition *p, const struct err *e)
@@ -260,40 +291,55 @@ static void read_failed(struct reader *r, struct partition *p, const struct err 
 	if (e->code == ERR_OFFSET_OUT_OF_RANGE && sim.went_back && r->fetch.offset >= start && p->topic->config.durability == DURABILITY_OBJECT)
 		return;
 	/* Its object may be gone twice while it reads: what is dead stays for a shorter time here than a request can take. */
-	if ((e->code == ERR_OFFSET_OUT_OF_RANGE || e->code == ERR_CORRUPT) && r->fetch.next_offset < start)
+	if ((e->code == ERR_OFFSET_OUT_OF_RANGE || e->code == ERR_CORRUPT) && r->fetch.next_offset < start) {
 		r->want = start;
-	else if (e->code == ERR_OFFSET_OUT_OF_RANGE || e->code == ERR_CORRUPT || e->code == ERR_CORRUPT_BATCH ||
-		e->code == ERR_PARTITION_DAMAGED || e->code == ERR_INTERNAL)
-		sim_anomaly("partition %d: reading at offset %lld: %s", r->part, (long long)r->fetch.offset, e->text);
+	} else if (sim.rotten && is_damage(e)) {
+		history[r->part].reported = true;
+		history[r->part].complete |= r->on && sim.calm;
+	} else if (is_damage(e) || e->code == ERR_OFFSET_OUT_OF_RANGE || e->code == ERR_INTERNAL) {
+		if (e->code == ERR_OFFSET_OUT_OF_RANGE && history[r->part].reported)
+			history[r->part].complete |= sim.calm;
+		else
+			sim_anomaly("partition %d: reading at offset %lld: %s", r->part, (long long)r->fetch.offset, e->text);
+	}
+}
+
+static void check_end(struct reader *r)
+{
+	const struct log_fetch *f = &r->fetch;
+	struct history *h = &history[r->part];
+
+	if (f->high_watermark < h->end && f->high_watermark < r->want && !sim.went_back)
+		sim_anomaly("partition %d: the high watermark went back to %lld, below %lld", r->part, (long long)f->high_watermark,
+			(long long)h->end);
+	if (!r->on || !sim.calm || f->next_offset != f->offset || f->offset < f->high_watermark)
+		return;
+	if (f->offset < h->end && sim.went_back && f->partition->topic->config.durability == DURABILITY_OBJECT)
+		return; /* the end comes back, or time runs out */
+	if (f->offset < h->end && !h->reported)
+		sim_anomaly("partition %d ends at %lld: what was settled up to %lld is lost", r->part, (long long)f->offset,
+			(long long)h->end);
+	h->complete = true;
 }
 
 static void on_read(struct log_fetch *f, const struct err *e)
 {
 	struct reader *r = container_of(f, struct reader, fetch);
-	struct history *h = &history[r->part];
 
 	r->busy = false;
-	if (e)
-		read_failed(r, f->partition, e);
-	else
-		check_batches(r);
-	sim_event("read", r->part, e ? -(int64_t)e->code : r->want);
-	if (!e && f->high_watermark < h->end && f->high_watermark < r->want && !sim.went_back)
-		sim_anomaly("partition %d: the high watermark went back to %lld, below %lld", r->part, (long long)f->high_watermark,
-			(long long)h->end);
-	if (!e && r->want < f->next_offset) /* batches that hold nothing we want: expired meanwhile */
-		r->want = f->next_offset;
-	if (r->on)
-		h->reader = r->want;
-	if (r->on && !e && sim.calm && f->next_offset == f->offset && f->offset >= f->high_watermark) {
-		if (f->offset < h->end && sim.went_back && f->partition->topic->config.durability == DURABILITY_OBJECT)
-			goto out; /* the end comes back, or time runs out */
-		if (f->offset < h->end)
-			sim_anomaly("partition %d ends at %lld: what was settled up to %lld is lost", r->part, (long long)f->offset,
-				(long long)h->end);
-		h->complete = true;
+	if (r->generation == generation_of(r->part)) {
+		if (e)
+			read_failed(r, f->partition, e);
+		else
+			check_batches(r);
+		sim_event("read", r->part, e ? -(int64_t)e->code : r->want);
+		if (!e)
+			check_end(r);
+		if (!e && r->want < f->next_offset) /* batches that hold nothing we want: expired meanwhile */
+			r->want = f->next_offset;
+		if (r->on)
+			history[r->part].reader = r->want;
 	}
-out:
 	buf_release(&f->batches);
 }
 
@@ -307,10 +353,11 @@ static void read_some(struct clients *c, struct reader *r)
 	h = &history[r->part];
 	if (!p || (sim.calm && h->complete))
 		return;
-	r->on = sim.calm || sim_percent(60);
+	r->on = !sim.node->ghost && (sim.calm || sim_percent(60));
 	for (int i = 0; i < READERS_MAX; i++) /* one that reads on is enough */
 		if (c->readers[i].busy && c->readers[i].on && c->readers[i].part == r->part && &c->readers[i] != r)
 			return;
+	r->generation = generation_of(r->part);
 	r->want = r->on ? h->reader : (int64_t)sim_below((uint64_t)h->end + 1);
 	r->fetch.offset = r->want;
 	r->fetch.limit = INT64_MAX;
@@ -318,6 +365,41 @@ static void read_some(struct clients *c, struct reader *r)
 	r->fetch.done = on_read;
 	r->busy = true;
 	log_fetch(c->log, &r->fetch, p);
+}
+
+static void on_sought(void *ctx, int64_t offset, int64_t timestamp, const struct err *e)
+{
+	struct clients *c = ctx;
+	struct seek *s = &c->seek;
+	const struct topic_history *t = &topic_history[s->part / PARTITIONS];
+	bool short_end = sim.went_back && s->part / PARTITIONS == 1;
+
+	s->busy = false;
+	sim_event("sought", e ? -(int64_t)e->code : offset, timestamp);
+	/* Older metadata know of fewer runs, until the agent notices. */
+	if (s->generation != t->generation || t->deletes_asked || sim.node->ghost || s->backs != sim.backs || meta_is_back())
+		return;
+	if (e && is_damage(e)) {
+		if (!sim.rotten && meta_log_start(&t->id, (uint32_t)(s->part % PARTITIONS)) == 0)
+			sim_anomaly("partition %d: a seek by time: %s", s->part, e->text);
+	} else if (!e && !history[s->part].reported && !(short_end && offset < 0)) {
+		history_check_seek(s->part, s->timestamp, s->end, offset, meta_log_start(&t->id, (uint32_t)(s->part % PARTITIONS)));
+	}
+}
+
+static void seek(struct clients *c)
+{
+	int part = (int)sim_below(PARTS);
+	struct partition *p = part_of(c->log, part);
+	struct seek *s = &c->seek;
+	uint32_t near;
+
+	if (!p || s->busy || !history[part].end)
+		return;
+	near = history[part].settled[sim_below((uint64_t)history[part].end)];
+	*s = (struct seek){.busy = true, .part = part, .generation = generation_of(part), .end = history[part].end, .backs = sim.backs};
+	s->timestamp = (near && values[near].timestamp > INT64_MIN ? values[near].timestamp : clock_real_ms()) - (int64_t)sim_below(3);
+	log_seek(c->log, p, s->timestamp, on_sought, c);
 }
 
 /* All read back once: once more, from the start, when flushes had their time. */
@@ -337,6 +419,8 @@ static void calm_round(struct clients *c)
 	}
 }
 
+/* ---- topics ---- */
+
 static void on_created(void *ctx, const struct err *e)
 {
 	struct clients *c = ctx;
@@ -345,23 +429,71 @@ static void on_created(void *ctx, const struct err *e)
 	c->creating = false;
 }
 
+static void on_deleted(void *ctx, const struct err *e)
+{
+	struct topic_history *t = ctx;
+
+	sim_event("deleted", t - topic_history, e ? e->code : 0);
+	if (e && e->code == ERR_TOPIC_NOT_FOUND && t->deletes_asked) /* nothing is left that could still arrive */
+		t->deletes_asked--;
+}
+
+static bool all_topics(struct clients *c)
+{
+	for (int i = 0; i < TOPICS; i++) {
+		const struct topic *t = log_topic(c->log, history_names[i], strlen(history_names[i]));
+
+		if (t && history_topic(i, &t->id))
+			continue;
+		if (!t)
+			history_topic_missing(i);
+		if (!t && !c->creating && !sim.node->ghost) {
+			c->creating = true;
+			log_topic_create(c->log, history_names[i], PARTITIONS, 1, history_configs[i], on_created, c);
+		}
+		return false;
+	}
+	return true;
+}
+
+/* Nothing here damages a disk behind the log's back, but for rot. */
+static void check_damage(struct log *l)
+{
+	for (int i = 0; i < PARTS; i++) {
+		const struct partition *p = part_of(l, i);
+
+		if (p && p->damage)
+			history_damaged(i, p->damage);
+	}
+}
+
+static void trouble(struct clients *c)
+{
+	for (uint64_t n = sim_below(6); n; n--)
+		produce(c);
+	for (int i = 0; i < PARTS; i++)
+		if (sim_percent(10))
+			retry(c, i);
+	if (sim_percent(4))
+		seek(c);
+	if (sim_fault(FAULT_DELETE, 3) && !sim.node->ghost) {
+		struct topic_history *t = &topic_history[sim_below(TOPICS)];
+
+		t->deletes_asked++;
+		log_topic_delete(c->log, history_names[t - topic_history], on_deleted, t);
+	}
+}
+
 static void tick(void *ctx)
 {
 	struct clients *c = ctx;
 
 	loop_timer_set(sim.node->self.loop, &c->tick, (int64_t)sim_below(TICK_MS) + (sim.calm ? 10 : 0), tick, c);
-	for (int i = 0; i < TOPICS; i++)
-		if (!log_topic(c->log, topics[i].name, strlen(topics[i].name))) {
-			if (!c->creating) {
-				c->creating = true;
-				log_topic_create(c->log, topics[i].name, PARTITIONS, 1, topics[i].config, on_created, c);
-			}
-			return;
-		}
+	if (!all_topics(c))
+		return;
 	check_damage(c->log);
 	if (!sim.calm)
-		for (uint64_t n = sim_below(6); n; n--)
-			produce(c);
+		trouble(c);
 	for (uint32_t i = 0; i < (sim.calm ? READERS_MAX : sim.limits.readers); i++)
 		if (!c->readers[i].busy && (sim.calm || sim_percent(40)))
 			read_some(c, &c->readers[i]);
@@ -374,6 +506,7 @@ void clients_start(struct node *n)
 	struct clients *c = n->clients = mem_zalloc(sizeof(*c));
 
 	c->log = n->log;
+	retriers_meet(n->log);
 	if (sim.calm)
 		for (int i = 0; i < PARTS; i++) {
 			history[i].complete = false;

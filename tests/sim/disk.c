@@ -220,6 +220,43 @@ void disk_power_loss(const struct node *node)
 	sim_event("power", percent, torn);
 }
 
+/* In a WAL file that another one follows: of what stands there it is known that it was synced. */
+bool disk_rot(const struct node *n)
+{
+	struct disk *d = &disks[n->number];
+	const struct name *newest = NULL, *pick = NULL;
+	struct page *p;
+	size_t page, at;
+
+	for (size_t i = 0; i < d->name_count; i++) {
+		const struct name *name = &d->names[i];
+		size_t len = strlen(name->path);
+
+		if (!name->cache || name->cache != name->disk || !strstr(name->path, "/wal/") || strcmp(name->path + len - 4, ".wal"))
+			continue;
+		if (!newest || strcmp(name->path, newest->path) > 0)
+			newest = name;
+	}
+	for (size_t i = 0; i < d->name_count && newest; i++) {
+		const struct name *name = &d->names[i];
+
+		if (name != newest && name->dir_len == newest->dir_len && name->cache && name->cache == name->disk && strstr(name->path, ".wal") &&
+			sim_percent(50))
+			pick = name;
+	}
+	if (!pick)
+		return false;
+	page = sim_below((uint64_t)(pick->cache->size / PAGE));
+	at = sim_below(PAGE);
+	p = pick->cache->pages[page];
+	if (!p || p->dirty)
+		return false;
+	p->disk[at] ^= (uint8_t)(1 << at % 8);
+	p->cache[at] = p->disk[at];
+	sim_event("rot", (int64_t)page, (int64_t)at);
+	return true;
+}
+
 /* The copy that another machine would find: what is in the cache of this one is there or not, as after a loss of power. */
 void disk_copy(const struct node *from, struct node *to)
 {

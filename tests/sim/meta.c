@@ -111,6 +111,8 @@ static int topic_create(const struct msg_topic_create *c, struct err *e)
 {
 	struct topic_row *t = &m.topics[m.topic_count];
 
+	if (is_back)
+		return err_set(e, ERR_UNAVAILABLE, "nobody works with older metadata");
 	if (topic_named(c->name))
 		return err_set(e, ERR_EXISTS, "topic %s exists", c->name);
 	if (m.topic_count == TOPICS)
@@ -142,6 +144,8 @@ static int topic_delete(const struct msg_topic_delete *d, struct err *e)
 {
 	struct topic_row *t = topic_named(d->name);
 
+	if (is_back)
+		return err_set(e, ERR_UNAVAILABLE, "nobody works with older metadata");
 	if (!t)
 		return err_set(e, ERR_TOPIC_NOT_FOUND, "topic %s is not there", d->name);
 	t->deleted = true;
@@ -317,12 +321,14 @@ static int commit(const struct msg_segment_commit *c, struct msg_segment_committ
 	return 0;
 }
 
-static int run_find(const struct msg_run_find *f, struct msg_run_found *out, struct arena *a)
+static int run_find(const struct msg_run_find *f, struct msg_run_found *out, struct arena *a, struct err *e)
 {
 	static struct buf bytes = BUF_INIT(1 << 16);
 	const struct part *p = part_of(&f->topic, f->partition);
 
-	for (size_t i = p ? p->first : 0; p && i < p->count; i++) {
+	if (!p)
+		return err_set(e, ERR_TOPIC_NOT_FOUND, "there is no such topic");
+	for (size_t i = p->first; i < p->count; i++) {
 		const struct run *r = &p->runs[i];
 
 		if (f->by_timestamp ? r->run.max_timestamp < f->value || r->run.end_offset <= f->from_offset : r->run.end_offset <= f->value)
@@ -356,7 +362,7 @@ int meta_call(int type, const void *body, void *reply, struct arena *a, struct e
 	case MSG_SEGMENT_COMMIT:
 		return commit(body, reply, a, e);
 	case MSG_RUN_FIND:
-		return run_find(body, reply, a);
+		return run_find(body, reply, a, e);
 	default:
 		return err_set(e, ERR_NOT_BUILT, "the simulator has no message %d", type);
 	}

@@ -167,6 +167,18 @@ bool store_runs(const char *name, struct arena *a, struct segment_run **runs, si
 	return segment_runs_decode(objects[i].runs.data, objects[i].runs.len, a, runs, count, NULL) == 0;
 }
 
+bool store_rot(void)
+{
+	uint64_t i = sim_below(object_count), at;
+
+	if (i >= object_count || !objects[i].data)
+		return false;
+	at = sim_below(objects[i].bytes);
+	objects[i].data[at] ^= (uint8_t)(1 << at % 8);
+	sim_event("rot in object", (int64_t)i, (int64_t)at);
+	return true;
+}
+
 static int store_put(uint64_t number, int fd, uint64_t bytes, struct err *e)
 {
 	bool fails = sim_fault(FAULT_STORE, 40), happens = !fails || sim_percent(50);

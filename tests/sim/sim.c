@@ -12,6 +12,9 @@
 enum { SHRINK_RUNS = 600 };
 
 struct sim sim;
+#ifdef SH_PLANTS
+enum plant plant_chosen;
+#endif
 
 static void run_seed(uint64_t seed, const struct limits *l, int verbose)
 {
@@ -130,12 +133,28 @@ static double wall_seconds(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+#define P(name, text) {#name, text, PLANT_##name},
+static const struct { const char *name, *text; enum plant plant; } plants[] = {PLANT_LIST(P)};
+#undef P
+
 static int list_plants(void)
 {
-#define P(name, text) printf("%-28s %s\n", #name, text);
-	PLANT_LIST(P)
-#undef P
+	for (size_t i = 0; i < array_count(plants); i++)
+		printf("%-28s %s\n", plants[i].name, plants[i].text);
 	return 0;
+}
+
+static bool choose_plant(const char *name)
+{
+#ifdef SH_PLANTS
+	for (size_t i = 0; i < array_count(plants); i++)
+		if (!strcmp(plants[i].name, name)) {
+			plant_chosen = plants[i].plant;
+			return true;
+		}
+#endif
+	fprintf(stderr, "sim: no plant is called %s in this build, see --plants\n", name);
+	return false;
 }
 
 int main(int argc, char **argv)
@@ -151,7 +170,11 @@ int main(int argc, char **argv)
 
 		if (!strcmp(argv[i], "--plants"))
 			return list_plants();
-		else if (!strcmp(argv[i], "--trace"))
+		else if (!strcmp(argv[i], "--plant")) {
+			if (!choose_plant(value))
+				return 2;
+			i++;
+		} else if (!strcmp(argv[i], "--trace"))
 			verbose = VERBOSE_ALL;
 		else if (!strcmp(argv[i], "--no-shrink"))
 			shrinks = false;
@@ -167,7 +190,7 @@ int main(int argc, char **argv)
 			limit = strtod(value, NULL), i++;
 		else
 			return fprintf(stderr, "usage: sim [--seeds N] [--from S] [--for SECONDS] [--seed S] [--faults HEX] [--trace]\n"
-					       "           [--no-shrink] [--plants]\n"), 2;
+					       "           [--no-shrink] [--plants] [--plant NAME]\n"), 2;
 	}
 	for (; seeds < count && !anomalies && (limit <= 0 || wall_seconds() - start < limit); seeds++) {
 		run_seed(from + seeds, &limits, verbose);

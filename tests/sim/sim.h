@@ -9,7 +9,7 @@
  *   memory.c   mem.h, with the memory of a life freed when it ends
  *   peers.c    peer_call(): delays, losses, doubles; the store
  *   meta.c     the metadata's contract, in memory
- *   clients.c  who produces and consumes, and checks every history
+ *   clients.c  who produces and consumes; history.c: what they were told, and whether it holds
  *   chance.c   draws, faults, the hash over all that happened
  *   world.c    time, lives, what happens to them
  *   sim.c      seeds, shrinking, main()
@@ -78,6 +78,8 @@ struct sim {
 	const char *anomaly_kind;    /* its format */
 	int verbose;
 	uint64_t events;
+	bool rotten;                 /* something on disk or in the store was changed behind everybody's back */
+	unsigned backs;              /* how often metadata went back */
 	bool went_back;              /* and the older metadata were taken for good */
 };
 extern struct sim sim;
@@ -115,6 +117,7 @@ void disk_close_all(const struct node *n);      /* the process is gone: descript
 void disk_copy(const struct node *from, struct node *to);
 int disk_anonymous(void);                       /* an empty file without a name */
 int disk_open_again(int fd);                    /* a second descriptor, for another process */
+bool disk_rot(const struct node *n);            /* a bit of what was synced; false: there is nothing for it */
 void disk_space(const struct node *n, bool full);
 
 /* ---- clock.c ---- */
@@ -149,6 +152,7 @@ void peers_meta_restarts(void);                 /* what it was asked and has not
 /* What the segment's footer says; false: it is not there. */
 bool store_runs(const char *name, struct arena *a, struct segment_run **runs, size_t *count, uint64_t *bytes, uint32_t *crc);
 struct uuid sim_uuid(void);
+bool store_rot(void);
 /* Removes what is dead from the store. */
 void store_remove(const char *name);
 

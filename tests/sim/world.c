@@ -166,6 +166,7 @@ static void takeover(struct node *old)
 static void metadata_back(struct node *n)
 {
 	sim_event("metadata back", 0, 0);
+	sim.backs++;
 	meta_go_back();
 	back_until_ns = sim.now_ns + (int64_t)sim_below(500 * MS);
 	if (calm_at_ns < back_until_ns + 300 * MS)
@@ -221,6 +222,8 @@ static void weather(struct node *n)
 	if (sim_fault(FAULT_SPACE, 100))
 		disk_space(n, sim_percent(30));
 	weather_of_metadata(n);
+	if (sim_fault(FAULT_ROT, 4) && !sim.rotten)
+		sim.rotten = sim_percent(50) ? store_rot() : disk_rot(n);
 	if (sim_fault(FAULT_KILL, 10) && n->up) {
 		n->by_power = false;
 		n->end_at_ns = sim.now_ns;
@@ -331,6 +334,9 @@ void world_run(void)
 	world_begin();
 	while (!sim.anomaly[0] && !clients_checked()) {
 		world_step();
+		/* Damage that keeps the agent from starting is reported by that. */
+		if (sim.rotten && sim.calm && sim.owner->died)
+			break;
 		if (sim.now_ns <= calm_at_ns && !sim.calm)
 			continue;
 		died = sim.owner->died ? sim.owner->died : died;

@@ -170,3 +170,9 @@ check_PROGRAMS += tests/unit/test-object-guard
 TESTS += tests/unit/test-object-guard
 tests_unit_test_object_guard_SOURCES = tests/unit/test-object-guard.c tests/unit/tap.h
 tests_unit_test_object_guard_LDADD = libsh/libshstore.a libsh/libshbase.a
+
+check_PROGRAMS += tests/unit/test-sim-meta
+TESTS += tests/unit/test-sim-meta
+tests_unit_test_sim_meta_SOURCES = tests/unit/test-sim-meta.c tests/unit/meta-fixture.h tests/unit/tap.h tests/sim/meta.c tests/sim/sim.h
+tests_unit_test_sim_meta_LDADD = daemon/libshdaemon.a libsh/libshstore.a libsh/libshrun.a libsh/libshformat.a libsh/libshbase.a \
+	$(SQLITE_LIBS) $(JANSSON_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(SNAPPY_LIBS) $(ZLIB_LIBS)

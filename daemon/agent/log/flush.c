@@ -57,6 +57,7 @@ static void range_free(struct range *r)
 	mem_free(r->partitions);
 	mem_free(r->object);
 	mem_free(r->runs);
+	mem_free(r->verdicts);
 	mem_free(r);
 }
 
@@ -271,13 +272,14 @@ static void range_again(struct range *r, const struct err *e, const char *what)
 	mem_free(r->runs);
 	r->object = NULL;
 	r->runs = NULL;
-	r->renewed = false;
+	r->refusals = 0;
 	r->state = RANGE_WAITING;
 	loop_timer_set(r->log->loop, &r->retry, range_failed(r, e, what), range_build, r);
 }
 
 static void range_commit_later(struct range *r, const struct err *e)
 {
+	r->refusals = 0;
 	r->state = RANGE_BUILT;
 	loop_timer_set(r->log->loop, &r->retry, range_failed(r, e, "committing the segment"), range_commit_retry, r->log);
 }
@@ -402,9 +404,29 @@ static void range_done(struct range *r)
 	flush_check(l);
 }
 
+static void range_judged(struct range *r, struct bytes verdicts)
+{
+	struct arena a = ARENA_INIT;
+	struct segment_run *runs;
+	struct err e = ERR_INIT;
+	size_t count = 0;
+
+	if (segment_runs_decode(r->runs, r->runs_bytes, &a, &runs, &count, &e) < 0 || count != verdicts.len) {
+		if (e.code == ERR_NONE)
+			err_set(&e, ERR_INTERNAL, "%zu verdicts on %zu runs", verdicts.len, count);
+		range_commit_later(r, &e);
+	} else {
+		for (size_t i = 0; i < count; i++)
+			run_committed(r->log, r, &runs[i], verdicts.data[i]);
+		range_done(r);
+	}
+	arena_release(&a);
+}
+
 /*
- * We are the slot's newest session, and the metadata are not older than what we saw: else the renewal would have ended us. The same commit
- * again is judged the same; what is refused then as well is really refused.
+ * We were the slot's newest session still after the refusal, and the metadata are not older than what we saw: else the renewal would have
+ * ended us. The same commit again is judged the same, unless the metadata were replaced meanwhile; what is refused then as well is
+ * really refused. A topic that was deleted is gone from our table by then, or its readers would look for it in WAL files that are recycled.
  */
 static void range_refused(void *ctx, const struct err *e)
 {
@@ -412,52 +434,48 @@ static void range_refused(void *ctx, const struct err *e)
 
 	if (e) {
 		range_commit_later(r, e);
-		return;
+	} else if (++r->refusals < 2) {
+		r->state = RANGE_BUILT;
+		range_commit_next(r->log);
+	} else {
+		range_judged(r, (struct bytes){r->verdicts, r->verdict_count});
 	}
-	r->renewed = true;
-	r->state = RANGE_BUILT;
-	range_commit_next(r->log);
 }
 
-static bool any_verdict(struct bytes verdicts, enum meta_verdict v)
+static bool any_refused(struct bytes verdicts)
 {
-	return memchr(verdicts.data, v, verdicts.len) != NULL;
+	for (size_t i = 0; i < verdicts.len; i++)
+		if (verdicts.data[i] != META_ACCEPTED && verdicts.data[i] != META_ALREADY)
+			return true;
+	return false;
 }
 
 static void range_committed(void *ctx, const void *reply, struct chan_message *message, const struct err *e)
 {
 	const struct msg_segment_committed *m = reply;
 	struct range *r = ctx;
-	struct arena a = ARENA_INIT;
-	struct segment_run *runs;
-	struct err bad = ERR_INIT;
-	size_t count;
+	struct log *l = r->log;
 
 	(void)message;
-	if (!e && segment_runs_decode(r->runs, r->runs_bytes, &a, &runs, &count, &bad) < 0)
-		e = &bad;
-	if (!e && m->verdicts.len != count) {
-		err_set(&bad, ERR_INTERNAL, "%zu verdicts on %zu runs", m->verdicts.len, count);
-		e = &bad;
-	}
 	if (e && (e->code == ERR_CONFLICT || e->code == ERR_NOT_FOUND)) { /* given up by meta: it never was, and never will be */
 		range_again(r, e, "committing the segment");
 	} else if (e && PLANTED(commit_unknown_is_done) && e->code == ERR_OUTCOME_UNKNOWN) {
 		range_done(r);
 	} else if (e) { /* or an earlier try may have succeeded: the same again is judged the same, another name would be a gap */
 		range_commit_later(r, e);
-	} else if (r->log->closed && !PLANTED(closed_range_is_done) && any_verdict(m->verdicts, META_REFUSED_FENCED)) {
+	} else if (l->closed && !PLANTED(closed_range_is_done) && memchr(m->verdicts.data, META_REFUSED_FENCED, m->verdicts.len)) {
 		r->state = RANGE_BUILT; /* we gave the session up ourselves: its file stays, the next life commits */
-	} else if (!r->renewed && !PLANTED(refusal_believed) &&
-		(any_verdict(m->verdicts, META_REFUSED_FENCED) || any_verdict(m->verdicts, META_REFUSED_GAP))) {
-		session_sync(r->log, range_refused, r);
 	} else {
-		session_saw_commit(r->log, m->commit_sequence);
-		for (size_t i = 0; i < count; i++)
-			run_committed(r->log, r, &runs[i], m->verdicts.data[i]);
-		range_done(r);
+		session_saw_commit(l, m->commit_sequence);
+		if (any_refused(m->verdicts) && !PLANTED(refusal_believed)) {
+			mem_free(r->verdicts);
+			r->verdicts = mem_dup(m->verdicts.data, m->verdicts.len);
+			r->verdict_count = m->verdicts.len;
+			session_sync(l, range_refused, r);
+		} else {
+			range_judged(r, m->verdicts);
+		}
 	}
-	arena_release(&a);
 }
 
 static void range_commit_next(struct log *l)

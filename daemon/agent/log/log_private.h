@@ -91,7 +91,9 @@ struct range { /* of the WAL, on its way to a segment */
 	uint32_t crc;
 	void *runs;                /* encoded */
 	size_t runs_bytes;
-	bool renewed;              /* runs of it were refused, and since then a renewal said that it is us who may commit */
+	uint8_t *verdicts;         /* of the last commit, if it was refused */
+	size_t verdict_count;
+	unsigned refusals;         /* with a renewal after each */
 	uint32_t tries;
 	int64_t begun_ns;          /* loop time */
 	struct timer retry;

@@ -98,7 +98,8 @@ static void recover_take(struct log *l, struct partition *p, const struct wal_en
 	}
 	p->private_->suspect = false;
 	tail_add(l, p, lsn, h->base_offset);
-	producers_note(l, p, h, h->base_offset);
+	if (!PLANTED(producers_forgotten))
+		producers_note(l, p, h, h->base_offset);
 	p->end = p->synced_end = batch_last_offset(h) + 1;
 	p->records += (uint64_t)h->record_count;
 	p->bytes += entry->length;

@@ -4,6 +4,7 @@
  * lower maximum timestamps find the batch, and its records are looked at one by one.
  */
 #include "daemon/agent/log/log_private.h"
+#include "libsh/base/plant.h"
 
 enum { SEEK_BYTES = 1 << 20 };
 
@@ -11,6 +12,7 @@ struct log_seek {
 	struct log *log;
 	struct partition *partition;
 	int64_t timestamp_ms;
+	int64_t asked_end; /* flushed end when meta was asked: it has moved since, perhaps over what we look for */
 	log_seek_fn *done;
 	void *ctx;
 	struct peer_call_handle *call;
@@ -115,7 +117,7 @@ static void seek_run_found(void *ctx, const void *reply, struct chan_message *me
 	if (e) {
 		seek_end(s, -1, -1, e);
 	} else {
-		s->fetch.offset = m->found && count ? runs[0].first_offset : s->partition->flushed_end;
+		s->fetch.offset = m->found && count ? runs[0].first_offset : PLANTED(seek_from_later_end) ? s->partition->flushed_end : s->asked_end;
 		if (s->fetch.offset < s->partition->log_start)
 			s->fetch.offset = s->partition->log_start;
 		seek_fetch(s);
@@ -132,6 +134,7 @@ struct log_seek *log_seek(struct log *l, struct partition *p, int64_t timestamp_
 	s->log = l;
 	s->partition = p;
 	s->timestamp_ms = timestamp_ms;
+	s->asked_end = p->flushed_end;
 	s->done = done;
 	s->ctx = ctx;
 	topic_ref(p->topic);

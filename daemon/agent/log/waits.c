@@ -141,7 +141,7 @@ static void waits_deliver(void *ctx)
 		struct log_wait *w = list_entry(n, struct log_wait, node);
 		bool never = w->want != DURABILITY_NONE && wait_is_vain(l, w->partition, w->end_offset, &e);
 
-		w->done(w, DURABILITY_NONE, never ? &e : NULL);
+		w->done(w, PLANTED(none_called_wal) ? DURABILITY_WAL : DURABILITY_NONE, never ? &e : NULL);
 	}
 	list_move_all(&ready, &l->vain_watches);
 	while ((n = list_pop(&ready))) {
