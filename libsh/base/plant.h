@@ -32,6 +32,7 @@
 	P(seek_from_later_end, "a seek by time begins at the flushed end of when meta answers, not of when it was asked") \
 	P(none_called_wal, "an answer at level none says wal")                                             \
 	P(wal_crc_not_checked, "entries of the WAL are read without a look at their checksum")             \
+	P(producer_left_behind, "a batch that is in a segment is not written again for its producer's sake") \
 	P(producers_forgotten, "recovery does not learn which batches of idempotent producers are there")  \
 	P(deletion_missed, "the agent does not take note that a topic was deleted")                        \
 	P(seen_forgotten, "WAL files are recycled before it is on disk which commit was seen")

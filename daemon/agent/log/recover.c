@@ -129,6 +129,8 @@ static int recover_entry(void *ctx, const struct wal_entry *entry, const void *b
 		return quarantine_add(l, wal_file_base(entry->lsn), entry, batch, &r->e);
 	if (batch_last_offset(&h) < p->flushed_end) { /* is in a segment; its producer may still send it again */
 		producers_note(l, p, &h, h.base_offset);
+		if (h.producer_id >= 0 && entry->lsn >= r->synced_lsn && !PLANTED(producer_left_behind))
+			recover_rewrite(r, entry, batch); /* the next recovery will not look here */
 		return 0;
 	}
 	/* Not asked: whether the partition is marked. What came before the damage was served, and stays. */
