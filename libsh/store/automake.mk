@@ -23,6 +23,7 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/object_s3.c libsh/store/object_s3.h \
 	libsh/store/object_s3_credentials.c libsh/store/object_s3_credentials.h \
 	libsh/store/object_s3_judge.c \
+	libsh/store/object_s3_keys.c libsh/store/object_s3_keys.h \
 	libsh/store/object_s3_list.c \
 	libsh/store/object_s3_open.c \
 	libsh/store/object_s3_put.c \

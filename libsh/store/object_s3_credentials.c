@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libsh/store/object_s3_credentials.h"
 
-#include <jansson.h>
+#include <ctype.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,35 +20,22 @@ enum {
 	INSTANCE_TIMEOUT_MS = 2000,
 	INSTANCE_ATTEMPTS = 2,
 	RENEW_BEFORE_MS = 5 * 60 * 1000,
-	RENEW_PAUSE_MS = 10 * 1000, /* between attempts while the old key still serves */
-	NAME_MAX_BYTES = 256,
-	VALUE_MAX_BYTES = 8192,
+	RENEW_PAUSE_MS = 10 * 1000, /* between attempts that bring nothing new */
 };
 
 struct object_s3_credentials {
-	pthread_mutex_t lock;
 	char *file, *profile, *instance; /* instance NULL: not to be asked */
-	bool from_environment, refused;
+	bool from_environment;
+	struct err environment_error; /* what is wrong there */
+	pthread_mutex_t lock; /* for what follows */
+	pthread_cond_t asked; /* the instance was */
 	struct object_s3_key key;
+	bool refused; /* the service does not take it any more */
 	struct stat seen; /* of the file when it was read */
+	bool asking; /* a thread is at the instance, without the lock */
 	int64_t next_renewal_ms;
 	struct err instance_error; /* of the last time it was asked */
 };
-
-static void wipe(char *s)
-{
-	if (s)
-		explicit_bzero(s, strlen(s));
-	mem_free(s);
-}
-
-void object_s3_key_release(struct object_s3_key *k)
-{
-	wipe(k->access_key);
-	wipe(k->secret_key);
-	wipe(k->token);
-	memset(k, 0, sizeof(*k));
-}
 
 static const char *variable(const char *name)
 {
@@ -57,31 +44,42 @@ static const char *variable(const char *name)
 	return value && *value ? value : NULL;
 }
 
-static void key_set(struct object_s3_credentials *c, const char *access, const char *secret,
-	const char *token, int64_t expires_ms)
+/* Takes the new key's texts over. */
+static void replace_key(struct object_s3_credentials *c, struct object_s3_key *key)
 {
-	uint64_t generation = c->key.generation + 1;
-
+	key->generation = c->key.generation + 1;
 	object_s3_key_release(&c->key);
-	c->key = (struct object_s3_key){mem_strdup(access), mem_strdup(secret),
-		mem_strdup(token ? token : ""), expires_ms, generation};
+	c->key = *key;
 	c->refused = false;
+}
+
+static struct bytes text_bytes(const char *text)
+{
+	return (struct bytes){(const uint8_t *)text, text ? strlen(text) : 0};
+}
+
+static void read_environment(struct object_s3_credentials *c)
+{
+	const char *access = variable("AWS_ACCESS_KEY_ID"), *secret = variable("AWS_SECRET_ACCESS_KEY");
+
+	c->from_environment = access && secret;
+	if (c->from_environment && object_s3_key_set(&c->key, text_bytes(access), text_bytes(secret),
+					   text_bytes(variable("AWS_SESSION_TOKEN")), INT64_MAX,
+					   &c->environment_error) < 0)
+		err_prefix(&c->environment_error, "the keys of S3 in the environment");
 }
 
 struct object_s3_credentials *object_s3_credentials_new(void)
 {
 	struct object_s3_credentials *c = mem_zalloc(sizeof(*c));
-	const char *access = variable("AWS_ACCESS_KEY_ID"), *secret = variable("AWS_SECRET_ACCESS_KEY");
 	const char *file = variable("AWS_SHARED_CREDENTIALS_FILE"), *home = variable("HOME");
 	const char *profile = variable("AWS_PROFILE"),
 		   *instance = variable("AWS_EC2_METADATA_SERVICE_ENDPOINT");
 	const char *disabled = variable("AWS_EC2_METADATA_DISABLED");
 
 	pthread_mutex_init(&c->lock, NULL);
-	if (access && secret) {
-		key_set(c, access, secret, variable("AWS_SESSION_TOKEN"), INT64_MAX);
-		c->from_environment = true;
-	}
+	pthread_cond_init(&c->asked, NULL);
+	read_environment(c);
 	if (file)
 		c->file = mem_strdup(file);
 	else if (home)
@@ -98,6 +96,7 @@ void object_s3_credentials_free(struct object_s3_credentials *c)
 		return;
 	object_s3_key_release(&c->key);
 	pthread_mutex_destroy(&c->lock);
+	pthread_cond_destroy(&c->asked);
 	mem_free(c->file);
 	mem_free(c->profile);
 	mem_free(c->instance);
@@ -105,55 +104,6 @@ void object_s3_credentials_free(struct object_s3_credentials *c)
 }
 
 /* ---- the shared file ---- */
-
-static char *trim(char *s)
-{
-	size_t n;
-
-	s += strspn(s, " \t\r");
-	n = strlen(s);
-	while (n && strchr(" \t\r", s[n - 1]))
-		s[--n] = '\0';
-	return s;
-}
-
-/* Lines "[profile]" and "name = value"; # and ; start comments. What else other tools keep there is passed
- * over. */
-static bool parse_file(struct object_s3_credentials *c, char *text)
-{
-	const char *access = NULL, *secret = NULL, *token = NULL;
-	bool ours = false;
-
-	for (char *next, *line = text; line; line = next) {
-		char *equals, *name, *value;
-
-		next = strchr(line, '\n');
-		if (next)
-			*next++ = '\0';
-		line = trim(line);
-		if (*line == '[') {
-			line[strcspn(line, "]")] = '\0';
-			ours = !strcmp(trim(line + 1), c->profile);
-			continue;
-		}
-		equals = strchr(line, '=');
-		if (!ours || !equals || *line == '#' || *line == ';')
-			continue;
-		*equals = '\0';
-		name = trim(line);
-		value = trim(equals + 1);
-		if (!strcmp(name, "aws_access_key_id"))
-			access = value;
-		else if (!strcmp(name, "aws_secret_access_key"))
-			secret = value;
-		else if (!strcmp(name, "aws_session_token"))
-			token = value;
-	}
-	if (!access || !secret)
-		return false;
-	key_set(c, access, secret, token, INT64_MAX);
-	return true;
-}
 
 static bool file_changed(struct object_s3_credentials *c)
 {
@@ -168,22 +118,23 @@ static bool file_changed(struct object_s3_credentials *c)
 	return true;
 }
 
-static bool read_file(struct object_s3_credentials *c, struct err *why)
+static int read_file(struct object_s3_credentials *c, struct err *e)
 {
 	struct buf text = BUF_INIT(FILE_MAX_BYTES);
-	bool found = false;
+	struct object_s3_key key;
+	int result = -1;
 
-	if (!c->file) {
-		err_set(why, ERR_NOT_FOUND, "HOME is not set");
-	} else if (disk_read_file(c->file, &text, why) == 0) {
-		found = text.data && parse_file(c, text.data);
-		if (!found)
-			err_set(why, ERR_NOT_FOUND, "%s has no keys for the profile %s", c->file, c->profile);
+	if (!c->file)
+		return err_set(e, ERR_NOT_FOUND, "HOME is not set");
+	if (disk_read_file(c->file, &text, e) == 0) {
+		result = object_s3_key_from_file(&key, text.data ? text.data : (char[]){""}, c->profile, e);
+		if (result == 0)
+			replace_key(c, &key);
+		else
+			err_prefix(e, "%s", c->file);
 	}
-	if (text.data)
-		explicit_bzero(text.data, text.len);
-	buf_release(&text);
-	return found;
+	buf_release_secret(&text);
+	return result;
 }
 
 /* ---- the instance ---- */
@@ -205,7 +156,7 @@ static int instance_get(struct http_client *h, const char *method, const char *p
 	}
 	for (int attempt = 1;; attempt++) {
 		if (http_client_do(h, &q, a, e) == 0 && a->status == 200 && a->body.len &&
-			a->body.len < VALUE_MAX_BYTES)
+			a->body.len < OBJECT_S3_KEY_TEXT_MAX * 4)
 			return 0;
 		if (a->complete || attempt == INSTANCE_ATTEMPTS)
 			break;
@@ -216,77 +167,104 @@ static int instance_get(struct http_client *h, const char *method, const char *p
 			   : -1;
 }
 
-static int instance_parse(struct object_s3_credentials *c, const struct buf *body, struct err *e)
+static bool is_made_of(const char *text, const char *more)
 {
-	json_t *root = json_loadb(body->data, body->len, 0, NULL);
-	const char *access = json_string_value(json_object_get(root, "AccessKeyId"));
-	const char *secret = json_string_value(json_object_get(root, "SecretAccessKey"));
-	const char *token = json_string_value(json_object_get(root, "Token"));
-	const char *expiration = json_string_value(json_object_get(root, "Expiration"));
-	int64_t expires_ms = INT64_MAX;
-	int result = -1;
-
-	if (!access || !secret || !expiration || clock_parse_rfc3339(expiration, &expires_ms, NULL) < 0)
-		err_set(e, ERR_UNAVAILABLE, "the instance metadata has no usable keys");
-	else
-		result = 0;
-	if (result == 0)
-		key_set(c, access, secret, token, expires_ms);
-	json_decref(root);
-	return result;
+	for (; *text; text++)
+		if (!isalnum((unsigned char)*text) && !strchr(more, *text))
+			return false;
+	return true;
 }
 
-static int ask_instance(struct object_s3_credentials *c, struct http_client *h, struct err *e)
+/* The first line of an answer, which must be a word of letters, digits, and some more. */
+static int first_line(struct http_call_answer *a, const char *more, const char *what, struct err *e)
+{
+	a->body.data[strcspn(a->body.data, "\r\n")] = '\0';
+	if (!*a->body.data || strlen(a->body.data) > OBJECT_S3_KEY_TEXT_MAX || !is_made_of(a->body.data, more))
+		return err_set(e, ERR_UNAVAILABLE, "the instance metadata give a strange %s", what);
+	return 0;
+}
+
+static int ask_instance(struct http_client *h, struct object_s3_key *key, struct err *e)
 {
 	struct http_call_answer token = {0}, role = {0}, keys = {0};
 	char *field = NULL, *path = NULL;
 	int result = -1;
 
 	if (instance_get(h, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 21600", &token,
-		    e) < 0)
+		    e) < 0 ||
+		first_line(&token, "+/=-_.", "token", e) < 0)
 		goto out;
-	field = mem_printf(
-		"X-aws-ec2-metadata-token: %.*s", (int)strcspn(token.body.data, "\r\n"), token.body.data);
-	if (instance_get(h, "GET", INSTANCE_KEYS_PATH, field, &role, e) < 0)
+	field = mem_printf("X-aws-ec2-metadata-token: %s", token.body.data);
+	if (instance_get(h, "GET", INSTANCE_KEYS_PATH, field, &role, e) < 0 ||
+		first_line(&role, "+=,.@-_", "role", e) < 0)
 		goto out;
-	role.body.data[strcspn(role.body.data, "\r\n")] = '\0';
-	if (strlen(role.body.data) > NAME_MAX_BYTES || role.body.data[strcspn(role.body.data, " ?#/")]) {
-		err_set(e, ERR_UNAVAILABLE, "the instance metadata names a strange role");
-		goto out;
-	}
 	path = mem_printf(INSTANCE_KEYS_PATH "%s", role.body.data);
 	if (instance_get(h, "GET", path, field, &keys, e) == 0)
-		result = instance_parse(c, &keys.body, e);
+		result = object_s3_key_from_instance(key, keys.body.data, keys.body.len, e);
+	if (result < 0)
+		err_prefix(e, "the instance metadata have no usable keys");
 out:
-	if (keys.body.data)
-		explicit_bzero(keys.body.data, keys.body.len);
-	buf_release(&token.body);
+	buf_release_secret(&keys.body);
+	buf_release_secret(&token.body);
 	buf_release(&role.body);
-	buf_release(&keys.body);
-	mem_free(field);
+	mem_free_secret(field);
 	mem_free(path);
 	return result;
 }
 
-static bool read_instance(struct object_s3_credentials *c, struct err *why)
+/* Without the lock, which the others need to go on with the old key. */
+static void renew(struct object_s3_credentials *c)
 {
+	struct object_s3_key key;
+	struct err failed = ERR_INIT;
 	struct http_client *h;
-	bool found = false;
+	bool changed = false;
+	int result = -1;
 
-	if (!c->instance) {
-		err_set(why, ERR_NOT_FOUND, "instance metadata is switched off");
-		return false;
+	c->asking = true;
+	pthread_mutex_unlock(&c->lock);
+	h = http_client_new(c->instance, NULL, &failed);
+	if (h) {
+		http_client_set_direct(h);
+		result = ask_instance(h, &key, &failed);
 	}
-	if (clock_mono_ms() >= c->next_renewal_ms || c->refused) {
-		err_clear(&c->instance_error);
-		h = http_client_new(c->instance, NULL, &c->instance_error);
-		found = h && ask_instance(c, h, &c->instance_error) == 0;
-		http_client_free(h);
-		c->next_renewal_ms = clock_mono_ms() + RENEW_PAUSE_MS;
+	http_client_free(h);
+	pthread_mutex_lock(&c->lock);
+	c->asking = false;
+	c->instance_error = failed;
+	if (result == 0) {
+		changed = !c->key.access_key || strcmp(c->key.access_key, key.access_key);
+		replace_key(c, &key);
 	}
-	if (!found && why)
-		*why = c->instance_error;
-	return found;
+	c->next_renewal_ms = changed ? 0 : clock_mono_ms() + RENEW_PAUSE_MS;
+	pthread_cond_broadcast(&c->asked);
+}
+
+static bool is_due(const struct object_s3_credentials *c)
+{
+	return !c->key.access_key || c->refused || c->key.expires_ms - clock_real_ms() <= RENEW_BEFORE_MS;
+}
+
+/* When it came just now our clock may say what it wants. */
+static bool is_usable(const struct object_s3_credentials *c)
+{
+	return c->key.access_key && !c->refused &&
+	       (c->key.expires_ms > clock_real_ms() || c->instance_error.code == ERR_NONE);
+}
+
+static int get_from_instance(struct object_s3_credentials *c, struct err *e)
+{
+	if (!c->instance)
+		return err_set(e, ERR_NOT_FOUND, "instance metadata is switched off");
+	while (c->asking && !is_usable(c))
+		pthread_cond_wait(&c->asked, &c->lock);
+	if (!c->asking && is_due(c) && (c->refused || clock_mono_ms() >= c->next_renewal_ms))
+		renew(c);
+	if (is_usable(c))
+		return 0;
+	if (e)
+		*e = c->instance_error;
+	return -1;
 }
 
 /* ---- whoever asks ---- */
@@ -295,7 +273,8 @@ static int find_key(struct object_s3_credentials *c, struct err *e)
 {
 	struct err file = ERR_INIT, instance = ERR_INIT;
 
-	if (read_file(c, &file) || read_instance(c, &instance))
+	file_changed(c); /* from now on */
+	if (read_file(c, &file) == 0 || get_from_instance(c, &instance) == 0)
 		return 0;
 	err_set(e, ERR_UNAVAILABLE, "no keys for S3: not in the environment; %s; %s", file.text,
 		instance.text);
@@ -303,29 +282,33 @@ static int find_key(struct object_s3_credentials *c, struct err *e)
 		c->file ? c->file : "~/.aws/credentials");
 }
 
-/* Renewed early; while that fails the old one is used to its end. */
-static int renew(struct object_s3_credentials *c, struct err *e)
+static int current_key(struct object_s3_credentials *c, struct err *e)
 {
-	int64_t now = clock_real_ms();
-
-	if (!c->refused && c->key.expires_ms - now > RENEW_BEFORE_MS)
+	if (c->environment_error.code) {
+		if (e)
+			*e = c->environment_error;
+		return -1;
+	}
+	if (c->from_environment)
 		return 0;
-	if (read_instance(c, e) || (c->key.expires_ms > now && !c->refused))
+	if (!c->key.access_key)
+		return find_key(c, e);
+	if (c->key.expires_ms == INT64_MAX) {
+		if (file_changed(c))
+			read_file(c, NULL); /* a file that is half written leaves the old key */
+		return 0;
+	}
+	if (get_from_instance(c, e) == 0)
 		return 0;
 	return err_prefix(e, "the key of S3 has expired and cannot be renewed");
 }
 
 int object_s3_credentials_get(struct object_s3_credentials *c, struct object_s3_key *k, struct err *e)
 {
-	int result = 0;
+	int result;
 
 	pthread_mutex_lock(&c->lock);
-	if (!c->key.access_key)
-		result = (file_changed(c), find_key(c, e));
-	else if (!c->from_environment && c->key.expires_ms == INT64_MAX && file_changed(c))
-		read_file(c, NULL); /* a file that is half written leaves the old key */
-	else if (c->key.expires_ms != INT64_MAX)
-		result = renew(c, e);
+	result = current_key(c, e);
 	c->refused = false;
 	if (result == 0) {
 		*k = c->key;

@@ -1,24 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the keys of S3 come from. The first that has some, as in other tools:
- *   environment     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
- *   shared file     AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials, profile AWS_PROFILE or "default"; read
- * again when it changes instance        metadata service of the machine, version 2
- * (AWS_EC2_METADATA_SERVICE_ENDPOINT); renewed before they expire; not with AWS_EC2_METADATA_DISABLED=true
+ *   environment  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+ *   shared file  AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials, profile AWS_PROFILE or "default"; read again
+ *                when it changes
+ *   instance     metadata service of the machine, version 2 (AWS_EC2_METADATA_SERVICE_ENDPOINT), past all proxies;
+ *                not with AWS_EC2_METADATA_DISABLED=true
+ * Keys of an instance are renewed some minutes before they expire, by one thread, while the others go on with the
+ * old key; it serves to its end if that fails. A key that is new is used even if our clock says that it has expired.
  * Threads may share one.
  */
 #ifndef SH_STORE_OBJECT_S3_CREDENTIALS_H
 #define SH_STORE_OBJECT_S3_CREDENTIALS_H
 
-#include <stdint.h>
-#include "libsh/base/err.h"
-
-struct object_s3_key {
-	char *access_key, *secret_key, *token; /* token "" when there is none */
-	int64_t expires_ms;		       /* real clock; INT64_MAX: never */
-	uint64_t generation;		       /* grows with each new key */
-};
-void object_s3_key_release(struct object_s3_key *k);
+#include "libsh/store/object_s3_keys.h"
 
 struct object_s3_credentials;
 struct object_s3_credentials *object_s3_credentials_new(void); /* looks at the environment now */
