@@ -26,6 +26,7 @@ libsh_libshstore_a_SOURCES = \
 	libsh/store/object_s3_keys.c libsh/store/object_s3_keys.h \
 	libsh/store/object_s3_list.c \
 	libsh/store/object_s3_open.c \
+	libsh/store/object_s3_page.c libsh/store/object_s3_page.h \
 	libsh/store/object_s3_put.c \
 	libsh/store/object_s3_request.c \
 	libsh/store/object_s3_upload.c \

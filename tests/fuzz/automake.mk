@@ -59,3 +59,11 @@ tests_fuzz_fuzz_snapshot_LDADD = $(FUZZ_LIBS)
 FUZZ_TESTS += tests/fuzz/fuzz-xml
 tests_fuzz_fuzz_xml_SOURCES = tests/fuzz/fuzz-xml.c
 tests_fuzz_fuzz_xml_LDADD = libsh/libshstore.a $(FUZZ_LIBS) $(EXPAT_LIBS)
+
+FUZZ_TESTS += tests/fuzz/fuzz-s3-keys
+tests_fuzz_fuzz_s3_keys_SOURCES = tests/fuzz/fuzz-s3-keys.c
+tests_fuzz_fuzz_s3_keys_LDADD = libsh/libshstore.a $(FUZZ_LIBS)
+
+FUZZ_TESTS += tests/fuzz/fuzz-s3-page
+tests_fuzz_fuzz_s3_page_SOURCES = tests/fuzz/fuzz-s3-page.c
+tests_fuzz_fuzz_s3_page_LDADD = libsh/libshstore.a $(FUZZ_LIBS) $(EXPAT_LIBS)
