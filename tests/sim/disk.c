@@ -43,7 +43,7 @@ struct inode {
 };
 struct name {
 	char path[120];
-	size_t dir_len;
+	size_t len, dir_len;
 	struct inode *cache, *disk;
 };
 struct change { /* of the name; with `from` a rename */
@@ -119,18 +119,20 @@ void disk_space(const struct node *n, bool full)
 static struct name *name_find(const char *path, bool make)
 {
 	struct disk *d = disk_now();
+	size_t len = strlen(path);
 	struct name *n;
 
 	for (size_t i = 0; i < d->name_count; i++)
-		if (!strcmp(d->names[i].path, path))
+		if (d->names[i].len == len && !memcmp(d->names[i].path, path, len))
 			return &d->names[i];
 	if (!make)
 		return NULL;
-	if (d->name_count == NAMES || strlen(path) >= sizeof(n->path))
+	if (d->name_count == NAMES || len >= sizeof(n->path))
 		abort();
 	n = &d->names[d->name_count++];
 	memset(n, 0, sizeof(*n));
 	strcpy(n->path, path);
+	n->len = len;
 	n->dir_len = (size_t)(strrchr(path, '/') - path);
 	return n;
 }

@@ -42,11 +42,14 @@ uint32_t history_numbers(unsigned count, int part, unsigned producer)
 size_t history_write(uint32_t number, uint8_t *out)
 {
 	uint32_t hash = number * 2654435761u;
-	size_t n = (size_t)snprintf((char *)out, 16, "%u:", number), want = hash >> 24 < 16 ? (hash >> 8) % (VALUE_MAX - 20) : (hash >> 8) % 200;
+	size_t head = (size_t)snprintf((char *)out, 16, "%u:", number), want = (hash >> 8) % (hash >> 24 < 16 ? VALUE_MAX - 20 : 200);
+	uint64_t fill;
 
-	for (; n < want; n++)
-		out[n] = (uint8_t)(hash >> (n % 24) ^ n / 24);
-	return n;
+	for (size_t n = head; n < want; n += sizeof(fill)) { /* beyond the end as well: VALUE_MAX has room for it */
+		fill = hash * UINT64_C(0x100000001) ^ n / 64;
+		memcpy(out + n, &fill, sizeof(fill));
+	}
+	return want > head ? want : head;
 }
 
 bool history_topic(int i, const struct uuid *id)

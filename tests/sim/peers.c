@@ -11,14 +11,14 @@
 #include "libsh/store/segment_file.h"
 #include "tests/sim/sim.h"
 
-enum { OBJECTS = 4096, BUILD_MEMORY_BYTES = 8 << 20 };
+enum { OBJECTS = 4096, BUILD_MEMORY_BYTES = 8 << 20, TIMEOUT_MS = 2000 /* of what takes longer elsewhere */ };
 
 struct peer_call_handle {
 	struct list node;
 	struct node *of;
 	int type, fd;
 	struct buf body, reply, data; /* data: what the descriptor of the answer holds */
-	int64_t deliver_ns, again_ns, answer_ns, sent_ns; /* again, answer: INT64_MAX: does not happen */
+	int64_t deliver_ns, again_ns, answer_ns, sent_ns, slow_ns; /* again, answer: INT64_MAX: does not happen */
 	bool to_meta, delivered, dead, answering; /* answering: the agent looks at the reply */
 	struct err e;
 	peer_done_fn *done;
@@ -26,7 +26,7 @@ struct peer_call_handle {
 };
 
 static struct list calls = {&calls, &calls};
-static struct { uint8_t *data; size_t bytes; struct buf runs; uint32_t crc; } objects[OBJECTS];
+static struct { uint8_t *data; size_t bytes; struct buf runs; uint32_t crc; bool put_again; } objects[OBJECTS];
 static uint64_t object_count;
 static int64_t meta_deliver_ns[NODES], meta_answer_ns[NODES]; /* a channel keeps the order, there and back */
 
@@ -102,7 +102,9 @@ struct peer_call_handle *peer_call(struct role_self *self, enum role peer, uint3
 	if (c->to_meta)
 		c->deliver_ns = meta_deliver_ns[c->of->number] = later(meta_deliver_ns[c->of->number], c->deliver_ns);
 	c->again_ns = message_table[type].again && type != MSG_SESSION_OPEN && sim_fault(FAULT_PEERS, 30) ? c->deliver_ns + delay_ns() : INT64_MAX;
-	c->answer_ns = sim.now_ns + (int64_t)timeout_ms * MS;
+	if (peer == ROLE_STORE && sim_fault(FAULT_STORE, 20)) /* done in the end, but who asked has given up by then */
+		c->slow_ns = (int64_t)sim_below(4000 * MS);
+	c->answer_ns = sim.now_ns + (int64_t)(timeout_ms < TIMEOUT_MS ? timeout_ms : TIMEOUT_MS) * MS;
 	err_set(&c->e, ERR_OUTCOME_UNKNOWN, "no answer came");
 	if (sim_fault(FAULT_PEERS, 20) || (c->of->cut_until_ns > sim.now_ns && c->deliver_ns < c->of->cut_until_ns)) { /* never sent */
 		c->deliver_ns = c->again_ns = INT64_MAX;
@@ -152,6 +154,11 @@ void store_remove(const char *name)
 
 	if (number >= object_count)
 		return;
+	if (objects[number].put_again) { /* by a store that was thought dead: now nobody knows of it */
+		objects[number].put_again = false;
+		sim_event("put again", (int64_t)number, 0);
+		return;
+	}
 	free(objects[number].data);
 	objects[number].data = NULL;
 }
@@ -186,6 +193,7 @@ static int store_put(uint64_t number, int fd, uint64_t bytes, struct err *e)
 	if (happens) {
 		objects[number].data = malloc(bytes);
 		objects[number].bytes = bytes;
+		objects[number].put_again = sim_fault(FAULT_STORE, 50);
 		if (disk_pread(fd, objects[number].data, bytes, 0, e) < 0)
 			return -1;
 	}
@@ -301,7 +309,7 @@ static void call_deliver(struct peer_call_handle *c)
 	call_act(c);
 	if (sim_fault(FAULT_PEERS, 20)) /* the answer is lost */
 		err_set(&c->e, ERR_OUTCOME_UNKNOWN, "no answer came");
-	answer_ns = later(sim.now_ns, c->of->cut_until_ns) + delay_ns();
+	answer_ns = later(sim.now_ns, c->of->cut_until_ns) + delay_ns() + c->slow_ns;
 	if (c->to_meta)
 		answer_ns = meta_answer_ns[c->of->number] = later(meta_answer_ns[c->of->number], answer_ns);
 	if (answer_ns < c->answer_ns)
