@@ -135,7 +135,7 @@ enum object_read_flags {
 /* One descriptor: a file holding the object's bytes [offset, offset+length) at `position`; it never changes. */
 #define OBJECT_DATA_FIELDS(F, S) F(S, U64, position)
 #define STORE_STATUS_FIELDS(F, S) F(S, STR, url) F(S, U64, cache_bytes) F(S, U64, cache_max_bytes) F(S, U64, cache_hits) F(S, U64, cache_misses) \
-	F(S, U64, puts) F(S, U64, gets) F(S, U64, removes) F(S, U64, errors) F(S, U64, put_bytes) F(S, U64, get_bytes) \
+	F(S, U64, puts) F(S, U64, gets) F(S, U64, removes) F(S, U64, lists) F(S, U64, errors) F(S, U64, put_bytes) F(S, U64, get_bytes) \
 	F(S, STR, last_error) F(S, I64, last_error_ms) F(S, U8, failing) F(S, U64, failures) F(S, U8, paused) F(S, U8, looks_first)
 /* hold_ms: nothing expires by age this long after a boot or a step of the clock. more 1: there is more to do at once. */
 #define RETAIN_FIELDS(F, S) F(S, I64, hold_ms)

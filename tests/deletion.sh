@@ -109,6 +109,17 @@ test_unreadable() {
 	is "$(offline doomed)" '' 'all of it'
 }
 
+# One object that the store does not let go holds up no other, whatever it says of it.
+test_stuck() {
+	rules 'remove io times=1'
+	doomed
+	ok 'what could not be removed is passed over, and goes later' settled 2
+	rules "remove unavailable times=2"
+	doomed
+	ok 'also when the store seemed to be away' settled 2
+	rules
+}
+
 # Removals that hang, and kill -9 of who removes, of who asked for it, and of who noted it.
 test_killed() {
 	rules 'remove delay delay_ms=700'

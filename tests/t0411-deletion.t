@@ -8,6 +8,7 @@ STORE=file://$TMP/objects
 start
 test_expiry
 test_unreadable
+test_stuck
 [ -z "${SH_TEST_LONG:-}" ] || test_killed
 test_late
 test_same_store

@@ -143,12 +143,11 @@ static void removed(void *ctx, const void *reply, struct chan_message *message, 
 		return;
 	}
 	failed(j, "removing an object", e);
-	if (err_can_retry(e->code)) { /* the store is away or busy: so it would be for the others */
-		round_fail(j);
-		return;
-	}
 	skip_one(j);
-	next_name(j);
+	if (err_can_retry(e->code)) /* the store is away or busy: so it would be for the others; or it guards this one */
+		round_fail(j);
+	else
+		next_name(j);
 }
 
 static void next_name(struct janitor *j)

@@ -21,6 +21,7 @@
 enum {
 	SEEN_MAX = 100000,   /* names remembered; more wait for a later pass */
 	REMOVALS_MAX = 10000, /* of one pass */
+	REFUSED_MAX = 20,    /* by a store that may be away */
 	PREFIXES = 17,       /* snapshots, then segments by the first digit of their shard */
 };
 
@@ -262,7 +263,7 @@ static void removed(void *ctx, const void *reply, struct chan_message *message, 
 	(void)reply;
 	(void)message;
 	errand.call = NULL;
-	if (e && err_can_retry(e->code)) { /* the store is away or busy */
+	if (e && err_can_retry(e->code) && errand.refused >= REFUSED_MAX) { /* the store is away or busy */
 		pass_fail("removing", e);
 		return;
 	}

@@ -28,6 +28,7 @@ struct cache_entry {
 	uint64_t start, length;
 	int64_t touched_ms; /* modification time of the file: the order of use after a restart */
 	bool checked;
+	int memory_fd; /* in memory: its bytes; else -1 */
 };
 
 static uint64_t space_of(uint64_t length)
@@ -77,7 +78,13 @@ static void entry_forget(struct cache *c, struct cache_entry *entry)
 
 	list_remove(&entry->lru);
 	list_remove(&entry->of_object);
-	c->bytes -= space_of(entry->length);
+	if (entry->memory_fd >= 0) {
+		fd_close(&entry->memory_fd);
+		c->in_memory_bytes -= entry->length;
+		c->memory -= entry->length;
+	} else {
+		c->bytes -= space_of(entry->length);
+	}
 	c->count--;
 	if (list_empty(&o->entries)) {
 		map_del(&c->objects, o->name, strlen(o->name));
@@ -91,8 +98,10 @@ static void entry_remove(struct cache *c, struct cache_entry *entry)
 {
 	char path[CACHE_PATH_MAX];
 
-	cache_path(path, entry->object->name, entry->start, entry->length);
-	unlinkat(c->dir_fd, path, 0);
+	if (entry->memory_fd < 0) {
+		cache_path(path, entry->object->name, entry->start, entry->length);
+		unlinkat(c->dir_fd, path, 0);
+	}
 	entry_forget(c, entry);
 }
 
@@ -112,9 +121,7 @@ static struct cache_entry *entry_find(struct cache *c, const char *object, uint6
 	return NULL;
 }
 
-/* The file is in place already. */
-void cache_entry_add(
-	struct cache *c, const char *object, uint64_t start, uint64_t length, int64_t now_ms, bool checked)
+static struct cache_entry *entry_new(struct cache *c, const char *object, uint64_t start, uint64_t length)
 {
 	struct cache_entry *entry = entry_find(c, object, start, length);
 	struct cache_object *o;
@@ -129,13 +136,45 @@ void cache_entry_add(
 		map_puts(&c->objects, object, o);
 	}
 	entry = mem_zalloc(sizeof(*entry));
-	*entry = (struct cache_entry){
-		.object = o, .start = start, .length = length, .touched_ms = now_ms, .checked = checked};
-	list_push(&c->lru, &entry->lru);
+	*entry = (struct cache_entry){.object = o, .start = start, .length = length, .memory_fd = -1};
 	list_push(&o->entries, &entry->of_object);
-	c->bytes += space_of(length);
 	c->count++;
+	return entry;
+}
+
+/* The file is in place already. */
+void cache_entry_add(
+	struct cache *c, const char *object, uint64_t start, uint64_t length, int64_t now_ms, bool checked)
+{
+	struct cache_entry *entry = entry_new(c, object, start, length);
+
+	entry->touched_ms = now_ms;
+	entry->checked = checked;
+	list_push(&c->lru, &entry->lru);
+	c->bytes += space_of(length);
 	cache_trim(c, 0);
+}
+
+void cache_entry_add_memory(struct cache *c, const char *object, uint64_t start, uint64_t length, int fd)
+{
+	struct cache_entry *entry = entry_new(c, object, start, length);
+
+	entry->memory_fd = fd;
+	entry->checked = true;
+	list_push(&c->in_memory, &entry->lru);
+	c->in_memory_bytes += length;
+	c->memory += length;
+}
+
+void cache_trim_memory(struct cache *c, uint64_t bytes)
+{
+	while (c->in_memory_bytes > bytes)
+		entry_forget(c, list_first(&c->in_memory, struct cache_entry, lru));
+}
+
+bool cache_in_memory(const struct cache *c)
+{
+	return !list_empty(&c->in_memory);
 }
 
 bool cache_evict(struct cache *c, uint64_t bytes)
@@ -191,6 +230,11 @@ static int entry_open(struct cache *c, struct cache_entry *entry)
 	char path[CACHE_PATH_MAX];
 	int fd;
 
+	if (entry->memory_fd >= 0) {
+		list_remove(&entry->lru);
+		list_push(&c->in_memory, &entry->lru);
+		return fcntl(entry->memory_fd, F_DUPFD_CLOEXEC, 0);
+	}
 	cache_path(path, entry->object->name, entry->start, entry->length);
 	fd = openat(c->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
@@ -353,6 +397,7 @@ int cache_open(const char *dir, uint64_t max_bytes, struct cache **out, struct e
 	c->dir_fd = fd;
 	c->max_bytes = max_bytes;
 	list_init(&c->lru);
+	list_init(&c->in_memory);
 	mkdirat(fd, "tmp", 0700);
 	empty_temporaries(c);
 	list_all(c);
@@ -364,6 +409,7 @@ void cache_free(struct cache *c)
 {
 	if (!c)
 		return;
+	cache_trim_memory(c, 0);
 	while (!list_empty(&c->lru))
 		entry_forget(c, list_first(&c->lru, struct cache_entry, lru));
 	map_release(&c->objects);

@@ -31,6 +31,7 @@ void cache_free(struct cache *c); /* files stay */
 void cache_set_max(struct cache *c, uint64_t max_bytes);
 uint64_t cache_max(const struct cache *c);
 uint64_t cache_bytes(const struct cache *c); /* on disk, what is being filled included */
+bool cache_in_memory(const struct cache *c); /* its disk is full or broken: some parts are kept in memory */
 
 /* ---- looking up ---- */
 struct cache_hit {
@@ -54,7 +55,7 @@ struct cache_fill {
 	int read_fd;        /* read-only, to lend */
 	uint64_t expected;  /* bytes, reserved in the cache */
 	uint64_t length;    /* once sealed */
-	bool memory;        /* in memory, never an entry: the disk is full or broken */
+	bool memory;        /* in memory: the disk is full or broken */
 	bool sealed;
 	char temporary[64]; /* below DIR; empty: none */
 };
@@ -62,6 +63,9 @@ struct cache_fill {
  * it, and then memory is used. */
 int cache_fill_begin(struct cache *c, struct cache_fill *f, uint64_t expected, struct err *e);
 int cache_fill_begin_memory(struct cache *c, struct cache_fill *f, uint64_t expected, struct err *e);
+/* Room on the disk for so many bytes, before somebody takes the trouble to get them. ERR_NO_SPACE; where that cannot be asked, 0. For a
+ * worker. */
+int cache_fill_allocate(const struct cache_fill *f, uint64_t length, struct err *e);
 /* The first `length` bytes of fd are the content: add the trailer. Reads them for the checksum; blocks, for a
  * worker. */
 int cache_fill_seal(struct cache_fill *f, uint64_t length, struct err *e);

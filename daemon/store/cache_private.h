@@ -16,9 +16,11 @@ struct cache {
 	int dir_fd;
 	uint64_t max_bytes;
 	uint64_t bytes, reserved; /* of entries; of files being filled */
-	uint64_t memory;	  /* being filled in memory instead */
+	uint64_t memory;	  /* of entries and of what is being filled in memory instead */
 	size_t count;
 	struct list lru;    /* entries, least recently used first */
+	struct list in_memory; /* entries too, while the disk is full or broken */
+	uint64_t in_memory_bytes;
 	struct map objects; /* name to struct cache_object */
 };
 struct cache_found { /* a file that an earlier process left */
@@ -35,6 +37,10 @@ struct cache_listing {
 void cache_path(char path[CACHE_PATH_MAX], const char *object, uint64_t start, uint64_t length);
 void cache_entry_add(
 	struct cache *c, const char *object, uint64_t start, uint64_t length, int64_t now_ms, bool checked);
+/* One in memory: fd is taken over. */
+void cache_entry_add_memory(struct cache *c, const char *object, uint64_t start, uint64_t length, int fd);
+/* Gives up entries in memory, least recently used first, down to so many bytes. */
+void cache_trim_memory(struct cache *c, uint64_t bytes);
 void cache_trim(struct cache *c, uint64_t extra);
 
 #endif

@@ -99,8 +99,11 @@ static void fetch_run(struct work *w)
 	if (f->kind == FETCH_CHECK) {
 		result = cache_check(f->fd, f->length, &f->error);
 	} else {
-		result = f->kind == FETCH_JOIN ? fill_from_pieces(f, &f->error)
-					       : fill_from_store(f, &f->error);
+		result = cache_fill_allocate(&f->fill, f->length, &f->error);
+		f->fill_failed = result < 0;
+		if (result == 0)
+			result = f->kind == FETCH_JOIN ? fill_from_pieces(f, &f->error)
+						       : fill_from_store(f, &f->error);
 		if (result == 0) {
 			result = cache_fill_seal(&f->fill, f->length, &f->error);
 			f->fill_failed = result < 0;
@@ -383,10 +386,10 @@ static unsigned ahead_depth(struct store_role *r, const char *object, uint64_t p
 	return s->depth;
 }
 
-/* In a small cache a guess drives out what is being read: all guesses get a quarter. */
+/* In a small cache a guess drives out what is being read: all guesses get a quarter, and nothing of what is in memory. */
 static uint64_t guess_parts(const struct store_role *r)
 {
-	return cache_max(r->cache) / STORE_PART_BYTES / 4;
+	return cache_in_memory(r->cache) ? 0 : cache_max(r->cache) / STORE_PART_BYTES / 4;
 }
 
 /* Guesses leave room for what somebody waits for. */

@@ -16,7 +16,11 @@
 #include "libsh/base/mem.h"
 #include "libsh/base/uuid.h"
 
-enum { CHECK_BYTES = 1 << 20, MEMORY_MAX_BYTES = 192 << 20 };
+enum {
+	CHECK_BYTES = 1 << 20,
+	MEMORY_MAX_BYTES = 192 << 20,
+	MEMORY_KEPT_BYTES = 48 << 20, /* of it, as entries: what readers are at */
+};
 static const char trailer_magic[8] = {'S', 'H', 'C', 'A', 'C', 'H', 'E', '1'};
 
 static void fill_init(struct cache_fill *f, uint64_t expected)
@@ -49,6 +53,8 @@ int cache_fill_begin_memory(struct cache *c, struct cache_fill *f, uint64_t expe
 	char path[32];
 
 	fill_init(f, expected);
+	if (expected <= MEMORY_MAX_BYTES && c->memory > MEMORY_MAX_BYTES - expected)
+		cache_trim_memory(c, 0);
 	if (expected > MEMORY_MAX_BYTES || c->memory > MEMORY_MAX_BYTES - expected)
 		return err_set(e, ERR_NO_SPACE,
 			"the disk of the cache %s is full, and %d MiB in memory are in use", c->dir,
@@ -77,6 +83,14 @@ int cache_fill_begin(struct cache *c, struct cache_fill *f, uint64_t expected, s
 			return cache_fill_begin_memory(c, f, expected, e);
 	c->reserved += expected;
 	return 0;
+}
+
+int cache_fill_allocate(const struct cache_fill *f, uint64_t length, struct err *e)
+{
+	if (f->memory || fallocate(f->fd, 0, 0, (off_t)(length + CACHE_TRAILER_BYTES)) == 0 ||
+		(errno != ENOSPC && errno != EDQUOT))
+		return 0;
+	return err_sys(e, ERR_IO, "no room for %llu bytes in the cache", (unsigned long long)length);
 }
 
 static int checksum(int fd, uint64_t length, uint32_t *crc, struct err *e)
@@ -130,12 +144,31 @@ int cache_check(int fd, uint64_t length, struct err *e)
 	return 0;
 }
 
+/*
+ * Without files a reader would have its part fetched again for each piece of it that it asks for. So some parts stay,
+ * counted on their own: the fill's share is given back when it is released.
+ */
+static void commit_memory(struct cache *c, const struct cache_fill *f, const char *object, uint64_t start)
+{
+	int fd;
+
+	if (f->length > MEMORY_KEPT_BYTES / 4)
+		return;
+	cache_trim_memory(c, MEMORY_KEPT_BYTES - f->length);
+	fd = fcntl(f->read_fd, F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0)
+		cache_entry_add_memory(c, object, start, f->length, fd);
+}
+
 void cache_fill_commit(struct cache *c, struct cache_fill *f, const char *object, uint64_t start)
 {
 	char path[CACHE_PATH_MAX];
 
+	if (f->memory && f->sealed)
+		commit_memory(c, f, object, start);
 	if (f->memory || !f->sealed || !f->temporary[0])
 		return;
+	cache_trim_memory(c, 0); /* the disk takes files again */
 	cache_path(path, object, start, f->length);
 	if (renameat(c->dir_fd, f->temporary, c->dir_fd, path) < 0) {
 		path[2] = '\0';

@@ -99,6 +99,7 @@ static void list_done(struct work *w)
 	struct chore *c = container_of(w, struct chore, work);
 	struct msg_object_listed listed = {.count = c->count, .bytes = c->rows.len, .more = c->more};
 
+	c->role->counters.lists++;
 	if (c->result < 0) {
 		store_count_error(c->role, &c->error);
 		role_answer_error(c->reply, &c->error);

@@ -154,6 +154,7 @@ static void status_request(struct store_role *r, struct role_request *q)
 		.puts = n->puts,
 		.gets = n->gets,
 		.removes = n->removes,
+		.lists = n->lists,
 		.errors = n->errors,
 		.put_bytes = n->put_bytes,
 		.get_bytes = n->get_bytes,

@@ -32,7 +32,7 @@ enum {
 #define STORE_OBJECT_MAX_BYTES (UINT64_C(1) << 40)
 
 struct store_counters {
-	uint64_t cache_hits, cache_misses, puts, gets, removes, errors, put_bytes, get_bytes;
+	uint64_t cache_hits, cache_misses, puts, gets, removes, lists, errors, put_bytes, get_bytes;
 };
 struct store_stream { /* somebody reads an object from front to back */
 	char object[OBJECT_NAME_MAX + 1];

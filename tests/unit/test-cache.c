@@ -321,18 +321,36 @@ static void check_memory(void)
 {
 	char *dir = mem_printf("%s/memory", root);
 	struct cache *c = open_cache(dir, 1 << 20);
+	struct cache_hit hit = {.fd = -1};
 	struct cache_fill f, g;
 	struct err e = ERR_INIT;
+	int kept;
 
 	ok(cache_fill_begin_memory(c, &f, ENTRY_BYTES, &e) == 0 && f.memory, "memory in the place of a file");
 	fill_bytes(&f, "s/m", 0, ENTRY_BYTES);
 	cache_fill_commit(c, &f, "s/m", 0);
 	ok(has(f.read_fd, "s/m", 0, 0, ENTRY_BYTES) && (fcntl(f.read_fd, F_GETFL) & O_ACCMODE) == O_RDONLY,
 		"can be lent out, read-only");
-	ok(!present(c, "s/m") && cache_bytes(c) == 0, "but is no entry");
+	ok(cache_find(c, "s/m", 0, ENTRY_BYTES, &hit) && hit.checked && has(hit.fd, "s/m", 0, 0, ENTRY_BYTES) && cache_in_memory(c),
+		"and found again");
+	fd_close(&hit.fd);
+	is_int((long long)cache_bytes(c), 0, "it is no file");
 	ok(cache_fill_begin_memory(c, &g, 192 << 20, &e) < 0 && e.code == ERR_NO_SPACE, "it has a limit");
 	cache_fill_release(c, &f);
-	ok(cache_fill_begin_memory(c, &g, 192 << 20, &e) == 0, "that counts what is in use");
+	ok(cache_fill_begin_memory(c, &g, 192 << 20, &e) == 0 && !present(c, "s/m"),
+		"that counts what is in use, and for which what was kept goes");
+	cache_fill_release(c, &g);
+	for (int i = 0; i < 20; i++) {
+		cache_fill_begin_memory(c, &f, 4 << 20, &e);
+		fill_bytes(&f, "s/n", (uint64_t)i * (4 << 20), 4 << 20);
+		cache_fill_commit(c, &f, "s/n", (uint64_t)i * (4 << 20));
+		cache_fill_release(c, &f);
+	}
+	kept = 0;
+	for (int i = 0; i < 20; i++)
+		kept += cache_find(c, "s/n", (uint64_t)i * (4 << 20), 4 << 20, NULL);
+	ok(kept == 12 && cache_find(c, "s/n", 19u * (4 << 20), 4 << 20, NULL), "48 MiB of it stay, the newest");
+	ok(cache_fill_begin_memory(c, &g, 192 << 20, &e) == 0, "and go when they are in the way");
 	cache_fill_release(c, &g);
 	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	ok(cache_fill_begin(c, &f, 100, &e) == 0 && f.memory, "without its directory it goes on in memory");

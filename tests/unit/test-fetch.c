@@ -299,14 +299,20 @@ static void check_restart(void)
 
 static void check_full(void)
 {
+	uint64_t gets;
+
 	open_cache("full", 64 * MEGA);
 	ok(get("s/one", 2 * PART, 10, NULL), "something to give up");
 	disk_full = true;
 	ok(get("s/one", 0, 10, NULL) && get("s/one", PART - 5, 10, NULL),
 		"with a full disk it serves from memory");
 	is_int((long long)cache_bytes(role.cache), 0, "having given up what it had");
+	gets = role.counters.gets;
+	ok(get("s/one", 100, 10, NULL) && get("s/one", PART - 10, 10, NULL) && role.counters.gets == gets, "without another fetch of the same part");
+	fetch_ahead(&role, "s/one", OBJECT_BYTES, 100, OBJECT_BYTES);
+	ok(role.fetches.count == 0 && !fetch_may_guess(&role), "and without guesses");
 	disk_full = false;
-	ok(get("s/one", 0, 10, NULL) && cache_find(role.cache, "s/one", 0, PART, NULL),
+	ok(get("s/one", 2 * PART, 10, NULL) && cache_bytes(role.cache) > 0 && !cache_in_memory(role.cache),
 		"and from files again later");
 }
 

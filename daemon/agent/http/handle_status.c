@@ -84,6 +84,7 @@ static void write_peer_metrics(struct buf *out, const struct peer_status *p)
 		metric(out, "object_puts_total", "counter", "Objects written.", p->store.puts);
 		metric(out, "object_gets_total", "counter", "Reads of the object store.", p->store.gets);
 		metric(out, "object_removes_total", "counter", "Objects removed.", p->store.removes);
+		metric(out, "object_lists_total", "counter", "Listings of the object store.", p->store.lists);
 		metric(out, "object_errors_total", "counter", "Requests of the object store that failed.", p->store.errors);
 		metric(out, "object_failures", "gauge", "Of the object store, in a row until now.", p->store.failures);
 		metric(out, "object_paused", "gauge", "1 while the object store is left alone because it fails.",
@@ -187,6 +188,8 @@ static void write_meta_status(struct buf *out, const struct peer_status *p)
 /* What the agent found missing or damaged in an object counts as an error of the store, too. */
 static void write_store_status(struct buf *out, const struct peer_status *p, const struct log_status *log)
 {
+	uint64_t reads;
+
 	json_write_name(out, "store");
 	if (!p->store_known) {
 		json_write_null(out);
@@ -197,9 +200,16 @@ static void write_store_status(struct buf *out, const struct peer_status *p, con
 	json_write_member_uint(out, "cache_max_bytes", p->store.cache_max_bytes);
 	json_write_member_uint(out, "cache_hits", p->store.cache_hits);
 	json_write_member_uint(out, "cache_misses", p->store.cache_misses);
+	reads = p->store.cache_hits + p->store.cache_misses;
+	json_write_name(out, "cache_hit_percent");
+	if (reads)
+		json_write_uint(out, (100 * p->store.cache_hits + reads / 2) / reads);
+	else
+		json_write_null(out);
 	json_write_member_uint(out, "puts", p->store.puts);
 	json_write_member_uint(out, "gets", p->store.gets);
 	json_write_member_uint(out, "removes", p->store.removes);
+	json_write_member_uint(out, "lists", p->store.lists);
 	json_write_member_uint(out, "errors", p->store.errors + log->read_errors);
 	json_write_member_uint(out, "put_bytes", p->store.put_bytes);
 	json_write_member_uint(out, "get_bytes", p->store.get_bytes);
