@@ -122,6 +122,8 @@ struct batch_reader;
 struct batch_reader *batch_reader_new(const void *batch, size_t n, size_t max_raw_bytes, struct err *e);
 /* 1: *r filled, valid until the next call; 0: end (count and length matched the header); -1: damage. */
 int batch_reader_next(struct batch_reader *b, struct record *r, struct err *e);
+/* The same record's key only, at a third of the cost: what lies behind it is not looked at. */
+int batch_reader_next_key(struct batch_reader *b, struct bytes *key, struct err *e);
 void batch_reader_free(struct batch_reader *b);
 /* Start with *pos = 0. 1, 0 at the end, -1 on damage. */
 int record_header_next(const struct record *r, size_t *pos, struct record_header *h, struct err *e);

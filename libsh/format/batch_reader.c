@@ -67,6 +67,20 @@ int batch_reader_next(struct batch_reader *b, struct record *r, struct err *e)
 	return 1;
 }
 
+int batch_reader_next_key(struct batch_reader *b, struct bytes *key, struct err *e)
+{
+	struct record_fields f;
+
+	if (b->next == b->header.record_count)
+		return record_stream_finish(&b->stream, e);
+	if (record_stream_next_key(&b->stream, b->next, &f, e) < 0 || check_offset(b, f.offset_delta, e) < 0)
+		return -1;
+	b->last_delta = f.offset_delta;
+	b->next++;
+	*key = f.key;
+	return 1;
+}
+
 void batch_reader_free(struct batch_reader *b)
 {
 	if (!b)

@@ -6,11 +6,12 @@
  *  4 blocks u32
  *  8 blocks of 64 bytes; bit n of a block is bit n % 8 of its byte n / 8
  *
- * h = XXH64(key, seed 0). The key's block is (h >> 32) % blocks. Its bits there are the seven numbers of 9 bits, lowest
- * first, of (h * 0x9e3779b97f4a7c15) mod 2^64.
+ * h = XXH64(key, seed 0). The key's block is ((h >> 32) * blocks) >> 32: a division for each key would cost more than all
+ * the rest. Its bits there are the seven numbers of 9 bits, lowest first, of (h * 0x9e3779b97f4a7c15) mod 2^64.
  *
  * How many keys differ is known only afterwards. The filter is made for all of them; when they repeat it
- * stays thin, and is folded: the upper half of the blocks is laid over the lower, which the modulo allows.
+ * stays thin, and is folded: blocks 2i and 2i + 1 are laid over each other as block i, where half as many blocks
+ * would have had their keys.
  */
 #include "libsh/format/segment.h"
 
@@ -105,34 +106,46 @@ void bloom_builder_free(struct bloom_builder *b)
 	mem_free(b);
 }
 
+static uint32_t block_of(uint64_t hash, uint32_t count)
+{
+	return (uint32_t)((hash >> 32) * count >> 32);
+}
+
+/* Eight bytes at a time: in little-endian order bit n of the block is bit n % 64 of word n / 64. */
 static void set_bits(uint8_t *block, uint64_t hash)
 {
 	uint64_t bits = hash * 0x9e3779b97f4a7c15ULL;
 
-	for (int i = 0; i < PROBES; i++, bits >>= 9)
-		block[(bits & 511) >> 3] |= (uint8_t)(1 << (bits & 7));
+#pragma GCC unroll 7
+	for (int i = 0; i < PROBES; i++, bits >>= 9) {
+		uint8_t *word = block + (bits >> 3 & 56);
+
+		put_le64(word, get_le64(word) | 1ULL << (bits & 63));
+	}
 }
 
-static void set_waiting(struct bloom_builder *b, size_t count)
+static void set_waiting(struct bloom_builder *b, size_t slot)
 {
-	for (size_t i = 0; i < count; i++)
-		set_bits(b->blocks + (size_t)b->waiting[i].block * BLOCK_BYTES, b->waiting[i].hash);
+	set_bits(b->blocks + (size_t)b->waiting[slot].block * BLOCK_BYTES, b->waiting[slot].hash);
 }
 
+/* A key waits until WAITING others have come: then its block is there. */
 void bloom_builder_add(struct bloom_builder *b, const void *key, size_t n)
 {
 	size_t slot = b->keys % WAITING;
 	uint64_t hash;
+	uint32_t block;
 
 	if (!b->blocks)
 		return;
 	hash = xxh64(key, n);
+	block = block_of(hash, b->count);
+	__builtin_prefetch(b->blocks + (size_t)block * BLOCK_BYTES, 1);
+	if (b->keys >= WAITING)
+		set_waiting(b, slot);
 	b->waiting[slot].hash = hash;
-	b->waiting[slot].block = (uint32_t)((hash >> 32) % b->count);
-	__builtin_prefetch(b->blocks + (size_t)b->waiting[slot].block * BLOCK_BYTES, 1);
+	b->waiting[slot].block = block;
 	b->keys++;
-	if (b->keys % WAITING == 0)
-		set_waiting(b, WAITING);
 }
 
 static unsigned percent_set(const struct bloom_builder *b)
@@ -147,17 +160,21 @@ static unsigned percent_set(const struct bloom_builder *b)
 
 static void fold(struct bloom_builder *b)
 {
-	size_t half = (size_t)b->count / 2 * BLOCK_BYTES;
-
-	for (size_t i = 0; i < half; i++)
-		b->blocks[i] |= b->blocks[half + i];
 	b->count /= 2;
+	for (size_t i = 0; i < b->count; i++) {
+		uint8_t *to = b->blocks + i * BLOCK_BYTES;
+		const uint8_t *from = b->blocks + 2 * i * BLOCK_BYTES;
+
+		for (size_t k = 0; k < BLOCK_BYTES; k += 8)
+			put_le64(to + k, get_le64(from + k) | get_le64(from + BLOCK_BYTES + k));
+	}
 }
 
 /* Appends nothing when no key was added, or too many. */
 int bloom_builder_finish(struct bloom_builder *b, struct buf *out)
 {
-	set_waiting(b, b->keys % WAITING);
+	for (size_t i = 0; i < b->keys && i < WAITING; i++)
+		set_waiting(b, i);
 	if (!b->keys || percent_set(b) > FULL_PERCENT)
 		return 0;
 	while (b->count % 2 == 0 && percent_set(b) <= FOLD_PERCENT)
@@ -183,7 +200,7 @@ bool bloom_may_contain(struct bytes bloom, const void *key, size_t n)
 	if (!count || (bloom.len - HEAD_BYTES) / BLOCK_BYTES < count)
 		return true;
 	h = xxh64(key, n);
-	block = bloom.data + HEAD_BYTES + (size_t)((h >> 32) % count) * BLOCK_BYTES;
+	block = bloom.data + HEAD_BYTES + (size_t)block_of(h, count) * BLOCK_BYTES;
 	bits = h * 0x9e3779b97f4a7c15ULL;
 	for (int i = 0; i < PROBES; i++, bits >>= 9)
 		if (!(block[(bits & 511) >> 3] & 1 << (bits & 7)))

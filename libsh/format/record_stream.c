@@ -88,32 +88,41 @@ static int fill(struct record_stream *s, size_t need, struct err *e)
 	return 0;
 }
 
-/* One or two bytes are the rule. */
-static inline size_t get_int(const uint8_t *p, const uint8_t *end, int32_t *value)
+/* One or two bytes are the rule: how many, and what they hold, or 0 for all else. */
+static inline size_t get_short(const uint8_t *p, const uint8_t *end, int32_t *value)
 {
 	uint32_t v;
+	size_t used = 1;
 
-	if (__builtin_expect(end - p < 2, 0))
-		return varint_get(p, end, value);
+	if (__builtin_expect(p == end, 0))
+		return 0;
 	v = p[0];
-	if (v < 0x80) {
-		*value = (int32_t)(v >> 1 ^ (0u - (v & 1)));
-		return 1;
+	if (v >= 0x80) {
+		if (__builtin_expect(end - p < 2 || p[1] >= 0x80, 0))
+			return 0;
+		v = (v & 0x7f) | (uint32_t)p[1] << 7;
+		used = 2;
 	}
-	if (__builtin_expect(p[1] >= 0x80, 0))
-		return varint_get(p, end, value);
-	v = (v & 0x7f) | (uint32_t)p[1] << 7;
 	*value = (int32_t)(v >> 1 ^ (0u - (v & 1)));
-	return 2;
+	return used;
+}
+
+static inline size_t get_int(const uint8_t *p, const uint8_t *end, int32_t *value)
+{
+	size_t used = get_short(p, end, value);
+
+	return __builtin_expect(used != 0, 1) ? used : varint_get(p, end, value);
 }
 
 static inline size_t get_long(const uint8_t *p, const uint8_t *end, int64_t *value)
 {
-	if (__builtin_expect(p < end && *p < 0x80, 1)) {
-		*value = (int64_t)(*p >> 1) ^ -(int64_t)(*p & 1);
-		return 1;
-	}
-	return varlong_get(p, end, value);
+	int32_t v;
+	size_t used = get_short(p, end, &v);
+
+	if (__builtin_expect(!used, 0))
+		return varlong_get(p, end, value);
+	*value = v;
+	return used;
 }
 
 /* A length and as many bytes; length -1 is null. Returns what is behind, or NULL when it does not fit. */
@@ -155,9 +164,10 @@ static const char *check_headers(const struct record_fields *r)
 	return p == end ? NULL : "it is longer than what it holds";
 }
 
-/* The body of a record, without its length. Returns what is wrong, or NULL. */
-static inline const char *parse(const uint8_t *p, const uint8_t *end, struct record_fields *r)
+/* The body of a record as far as its key; *at moves behind that. Returns what is wrong, or NULL. */
+static inline const char *parse_key(const uint8_t **at, const uint8_t *end, struct record_fields *r)
 {
+	const uint8_t *p = *at;
 	size_t used;
 
 	if (p == end)
@@ -170,9 +180,18 @@ static inline const char *parse(const uint8_t *p, const uint8_t *end, struct rec
 	used = get_int(p, end, &r->offset_delta);
 	if (!used)
 		return "its offset does not fit";
-	p = get_bytes(p + used, end, &r->key);
-	if (!p)
-		return "its key does not fit";
+	*at = get_bytes(p + used, end, &r->key);
+	return *at ? NULL : "its key does not fit";
+}
+
+/* The body of a record, without its length. Returns what is wrong, or NULL. */
+static inline const char *parse(const uint8_t *p, const uint8_t *end, struct record_fields *r)
+{
+	const char *wrong = parse_key(&p, end, r);
+	size_t used;
+
+	if (wrong)
+		return wrong;
 	p = get_bytes(p, end, &r->value);
 	if (!p)
 		return "its value does not fit";
@@ -190,27 +209,59 @@ static int damaged(struct err *e, int32_t index, const char *why)
 	return err_set(e, ERR_CORRUPT_BATCH, "record %d: %s", index, why);
 }
 
-int record_stream_next(struct record_stream *s, int32_t index, struct record_fields *r, struct err *e)
+/* The body of the next record, which is there whole, up to *end; NULL when there is none. */
+static inline const uint8_t *next_body(struct record_stream *s, int32_t index, const uint8_t **end, struct err *e)
 {
-	const char *wrong;
 	int32_t len;
 	size_t used;
 
+	*end = NULL;
 	if (s->more && s->end - s->p < VARINT_BYTES_MAX && fill(s, VARINT_BYTES_MAX, e) < 0)
-		return -1;
-	if (s->p == s->end)
-		return damaged(e, index, "the batch ends before it, though its header counts more");
+		return NULL;
+	if (s->p == s->end) {
+		damaged(e, index, "the batch ends before it, though its header counts more");
+		return NULL;
+	}
 	used = get_int(s->p, s->end, &len);
-	if (!used || len < 0)
-		return damaged(e, index, "its length cannot be");
+	if (!used || len < 0) {
+		damaged(e, index, "its length cannot be");
+		return NULL;
+	}
 	if (s->more && fill(s, used + (size_t)len, e) < 0)
+		return NULL;
+	if ((size_t)len > (size_t)(s->end - s->p) - used) {
+		damaged(e, index, "it is longer than the rest of the batch");
+		return NULL;
+	}
+	*end = s->p + used + len;
+	return s->p + used;
+}
+
+int record_stream_next(struct record_stream *s, int32_t index, struct record_fields *r, struct err *e)
+{
+	const uint8_t *end, *body = next_body(s, index, &end, e);
+	const char *wrong;
+
+	if (!body)
 		return -1;
-	if ((size_t)len > (size_t)(s->end - s->p) - used)
-		return damaged(e, index, "it is longer than the rest of the batch");
-	wrong = parse(s->p + used, s->p + used + len, r);
+	wrong = parse(body, end, r);
 	if (wrong)
 		return damaged(e, index, wrong);
-	s->p += used + (size_t)len;
+	s->p = end;
+	return 0;
+}
+
+int record_stream_next_key(struct record_stream *s, int32_t index, struct record_fields *r, struct err *e)
+{
+	const uint8_t *end, *body = next_body(s, index, &end, e);
+	const char *wrong;
+
+	if (!body)
+		return -1;
+	wrong = parse_key(&body, end, r);
+	if (wrong)
+		return damaged(e, index, wrong);
+	s->p = end;
 	return 0;
 }
 

@@ -35,6 +35,8 @@ int record_stream_open(struct record_stream *s, const void *batch, size_t size, 
 	size_t max_raw_bytes, struct err *e);
 /* The next record, valid until the next call; index is for the error. Damage is ERR_CORRUPT_BATCH. */
 int record_stream_next(struct record_stream *s, int32_t index, struct record_fields *r, struct err *e);
+/* The same, but what lies behind the key is passed over: of *r only the deltas and the key are set. */
+int record_stream_next_key(struct record_stream *s, int32_t index, struct record_fields *r, struct err *e);
 /* 0 when nothing is left behind the last record. */
 int record_stream_finish(struct record_stream *s, struct err *e);
 void record_stream_close(struct record_stream *s);

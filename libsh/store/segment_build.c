@@ -25,6 +25,7 @@
 
 enum {
 	WINDOW_BYTES = 256 << 10,
+	HEAD_BYTES = WAL_ENTRY_BYTES + BATCH_HEADER_BYTES,
 	SKIP_BYTES = 8 << 10,     /* behind batches larger than that the first pass reads only headers */
 	DIRECT_BYTES = 8 << 10,   /* batches from this size on are read to their place without passing the window */
 	OVERHEAD_BYTES = 2 << 20, /* window, output, index of blocks */
@@ -165,14 +166,14 @@ static int index_batch(struct builder *x, const struct wal_entry *entry, const u
 /* The header of the entry at position, and as much of the batch as its own header. */
 static const uint8_t *read_head(struct builder *x, uint64_t position, struct wal_entry *entry, struct err *e)
 {
-	size_t need = WAL_ENTRY_BYTES + BATCH_HEADER_BYTES, have;
+	size_t need = HEAD_BYTES, have;
 	const uint8_t *p = window_at(&x->window, position, need, &have, e);
 	enum wal_check check;
 
 	if (!p)
 		return NULL;
 	check = wal_entry_read(p, have, x->base + position, x->b->generation, false, entry, &need);
-	if (check == WAL_VALID || (check == WAL_SHORT && have >= WAL_ENTRY_BYTES + BATCH_HEADER_BYTES))
+	if (check == WAL_VALID || (check == WAL_SHORT && have >= HEAD_BYTES))
 		return p;
 	corrupt(x, position, "is not what it should be", e);
 	return NULL;
@@ -195,7 +196,7 @@ static int build_index(struct builder *x, struct err *e)
 		if (entry.type != WAL_BATCH && entry.type != WAL_SYNC_MARK && entry.type & 0x8000)
 			return corrupt(x, position, "has a type that this program does not know", e);
 		position += wal_entry_space(entry.length);
-		x->window.read_bytes = entry.length > SKIP_BYTES ? 4096 : WINDOW_BYTES;
+		x->window.read_bytes = entry.length > SKIP_BYTES ? HEAD_BYTES : WINDOW_BYTES;
 	}
 	x->window.read_bytes = WINDOW_BYTES;
 	return 0;

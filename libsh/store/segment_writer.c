@@ -7,7 +7,7 @@
 #include "libsh/store/producer_set.h"
 
 enum {
-	OUT_BYTES = 1 << 20,               /* gathered before a write */
+	OUT_BYTES = 128 << 10,             /* gathered before a write, which finds them in the CPU's cache */
 	OUT_MAX = OUT_BYTES + 48 * 1024 * 1024, /* with one block of the largest batch, which LZ4 may enlarge, on top */
 	WRITE_THROUGH_BYTES = 64 << 10,    /* what is stored as it is and this large is not copied first */
 	SECTION_MAX = 512 << 20,
@@ -215,7 +215,7 @@ static void run_add(struct segment_run *r, const struct segment_writer_batch *ba
 static int add_keys(struct segment_writer *w, const struct segment_writer_batch *batch, bool first, struct err *e)
 {
 	struct batch_reader *reader;
-	struct record record;
+	struct bytes key;
 	int rc;
 
 	if (!first && !w->bloom)
@@ -223,12 +223,12 @@ static int add_keys(struct segment_writer *w, const struct segment_writer_batch 
 	reader = batch_reader_new(batch->data, batch->length, 0, e);
 	if (!reader)
 		return -1;
-	rc = batch_reader_next(reader, &record, e);
-	if (first && rc == 1 && record.key.data)
+	rc = batch_reader_next_key(reader, &key, e);
+	if (first && rc == 1 && key.data)
 		w->bloom = bloom_builder_new(w->max_records);
-	for (; w->bloom && rc == 1; rc = batch_reader_next(reader, &record, e))
-		if (record.key.data)
-			bloom_builder_add(w->bloom, record.key.data, record.key.len);
+	for (; w->bloom && rc == 1; rc = batch_reader_next_key(reader, &key, e))
+		if (key.data)
+			bloom_builder_add(w->bloom, key.data, key.len);
 	batch_reader_free(reader);
 	return rc < 0 ? -1 : 0;
 }

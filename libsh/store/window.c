@@ -58,10 +58,11 @@ void window_close(struct window *w)
 
 static int window_load(struct window *w, uint64_t position, size_t need, struct err *e)
 {
-	size_t before = position % PAGE;
-	size_t want = align_up(before + (need > w->read_bytes ? need : w->read_bytes));
 	bool direct = w->direct_fd >= 0;
+	size_t before = direct ? position % PAGE : 0, want = before + (need > w->read_bytes ? need : w->read_bytes);
 
+	if (direct)
+		want = align_up(want);
 	if (want > w->capacity)
 		window_allocate(w, want);
 	w->start = position - before;

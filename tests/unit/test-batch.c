@@ -157,6 +157,24 @@ static int compare(
 	return rc == 0 && at == count ? 0 : -1;
 }
 
+/* The same of the keys alone. */
+static int compare_keys(const void *batch, size_t n, const struct record *want, int count, struct err *e)
+{
+	struct batch_reader *b = batch_reader_new(batch, n, 0, e);
+	struct bytes key;
+	int at = 0, rc = -1;
+
+	while (b && (rc = batch_reader_next_key(b, &key, e)) == 1) {
+		if (at == count || !same_bytes(key, want[at].key)) {
+			rc = err_set(e, ERR_INTERNAL, "key %d differs", at);
+			break;
+		}
+		at++;
+	}
+	batch_reader_free(b);
+	return rc == 0 && at == count ? 0 : -1;
+}
+
 static void write_batch(enum codec codec, const struct record *records, int count, struct buf *out)
 {
 	struct batch_writer w;
@@ -286,11 +304,14 @@ static void test_round_trip(enum codec codec)
 		"%s: a batch of %zu bytes is written", codec_name(codec), out.len);
 	ok(compare(out.data, out.len, r, COUNT, 0, &e) == 0,
 		"%s: all kinds of records, large ones too, come back", codec_name(codec));
+	ok(compare_keys(out.data, out.len, r, COUNT, &e) == 0, "%s: and their keys alone", codec_name(codec));
 	put_be32(out.data + 57, COUNT - 1);
-	ok(compare(out.data, out.len, r, COUNT, 0, &e) < 0 && e.code == ERR_CORRUPT_BATCH,
+	ok(compare(out.data, out.len, r, COUNT, 0, &e) < 0 && e.code == ERR_CORRUPT_BATCH &&
+			compare_keys(out.data, out.len, r, COUNT, &e) < 0 && e.code == ERR_CORRUPT_BATCH,
 		"%s: a count that is too small is damage", codec_name(codec));
 	put_be32(out.data + 57, COUNT + 1);
-	ok(compare(out.data, out.len, r, COUNT, 0, &e) < 0 && e.code == ERR_CORRUPT_BATCH,
+	ok(compare(out.data, out.len, r, COUNT, 0, &e) < 0 && e.code == ERR_CORRUPT_BATCH &&
+			compare_keys(out.data, out.len, r, COUNT, &e) < 0 && e.code == ERR_CORRUPT_BATCH,
 		"%s: one that is too large, too", codec_name(codec));
 	buf_release(&out);
 	buf_release(&headers);
@@ -315,6 +336,7 @@ static void test_damage(enum codec codec)
 			copy = mem_dup(out.data, out.len);
 			copy[i] ^= flips[k];
 			compare(copy, out.len, r, count, 0, NULL); /* without the CRC's help: no crash */
+			compare_keys(copy, out.len, r, count, NULL);
 			rc = batch_validate(copy, out.len, &rules, &h, &rewritten, NULL);
 			wrong += rc == 0 && compare(copy, out.len, r, count, 0, NULL) < 0;
 			wrong += rc == 0 && (i < 12 || i >= 16); /* the leader epoch is anybody's */
@@ -325,6 +347,7 @@ static void test_damage(enum codec codec)
 		copy = mem_dup(out.data, n);
 		wrong += batch_validate(copy, n, &rules, &h, &rewritten, NULL) == 0;
 		wrong += compare(copy, n, r, count, 0, NULL) == 0;
+		wrong += compare_keys(copy, n, r, count, NULL) == 0;
 		mem_free(copy);
 	}
 	is_int(wrong, 0, "and so is one cut off anywhere");
