@@ -14,8 +14,9 @@ cmd_streamctl_check_LDADD = $(CMD_OFFLINE_LIBS)
 cmd_streamctl_consume_SOURCES = cmd/consume.c cmd/consume_output.c cmd/consume_output.h \
 	cmd/consume_stream.c cmd/consume_stream.h cmd/interrupt.c cmd/interrupt.h
 cmd_streamctl_consume_LDADD = $(CMD_CLIENT_LIBS)
-cmd_streamctl_produce_SOURCES = cmd/produce.c cmd/produce_input.c cmd/produce_input.h \
-	cmd/produce_sender.c cmd/produce_sender.h cmd/interrupt.c cmd/interrupt.h
+cmd_streamctl_produce_SOURCES = cmd/produce.c cmd/produce_batches.c cmd/produce_batches.h \
+	cmd/produce_input.c cmd/produce_input.h cmd/produce_options.c cmd/produce_options.h \
+	cmd/produce_report.c cmd/produce_report.h cmd/produce_sender.c cmd/produce_sender.h cmd/interrupt.c cmd/interrupt.h
 cmd_streamctl_produce_LDADD = $(CMD_CLIENT_LIBS)
 cmd_streamctl_status_SOURCES = cmd/status.c cmd/interrupt.c cmd/interrupt.h
 cmd_streamctl_status_LDADD = $(CMD_CLIENT_LIBS)
