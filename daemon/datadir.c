@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/mem.h"
@@ -170,8 +171,11 @@ int datadir_open(struct datadir *d, const char *path, struct err *e)
 	free(absolute);
 	if (!check_stranger(d, e) && !take_lock(d, e)) {
 		withdraw_all(d); /* before anything that can take time or fail: we are not ready */
-		if (!check_version(d, e) && !prepare_run(d, e))
+		crash_point("datadir.locked");
+		if (!check_version(d, e) && !prepare_run(d, e)) {
+			crash_point("datadir.versioned");
 			return 0;
+		}
 	}
 	fd_close(&d->lock_fd);
 	datadir_release(d);

@@ -41,6 +41,7 @@ SHELL_TESTS = \
 	tests/t0425-s3-keys.t \
 	tests/t0500-crash.t \
 	tests/t0501-power-loss.t \
+	tests/t0502-crash-points.t \
 	tests/t0505-torn-tail.t \
 	tests/t0506-deaths.t \
 	tests/t0510-disk-errors.t \
@@ -49,7 +50,7 @@ SHELL_TESTS = \
 	tests/t0540-flipped-bits.t \
 	tests/t0600-sim.t
 TESTS += $(SHELL_TESTS)
-EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/rgw.sh tests/s3-script.sh tests/deletion.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
+EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/lib-points.sh tests/rgw.sh tests/s3-script.sh tests/deletion.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
 
 # distcheck runs this from where it installed; in a staged directory the paths that were compiled in lead nowhere.
 installcheck-local:

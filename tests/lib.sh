@@ -234,6 +234,10 @@ launch_shd() {
 
 start_shd() {
 	launch_shd "$@"
+	await_shd
+}
+
+await_shd() { # after launch_shd
 	wait_for '[ -e "$DATA/run/ready" ] || ! alive "$SHD_PID"' 60
 	if [ ! -e "$DATA/run/ready" ] || ! alive "$SHD_PID"; then
 		bail "shd did not start"

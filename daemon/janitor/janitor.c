@@ -12,6 +12,7 @@
 #include <string.h>
 #include "daemon/janitor/janitor.h"
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/log.h"
 #include "libsh/base/text.h"
@@ -126,6 +127,7 @@ static void done(void *ctx, const void *reply, struct chan_message *message, con
 		return;
 	}
 	j->removed++;
+	crash_point("garbage.forgotten");
 	next_name(j);
 }
 
@@ -138,6 +140,7 @@ static void removed(void *ctx, const void *reply, struct chan_message *message, 
 	(void)message;
 	j->call = NULL;
 	if (!e) {
+		crash_point("garbage.removed");
 		j->call = peer_call(
 			j->self, ROLE_META, 0, MSG_GARBAGE_DONE, &body, NULL, 0, CALL_TIMEOUT_MS, done, j);
 		return;
@@ -184,6 +187,8 @@ static void listed(void *ctx, const void *reply, struct chan_message *message, c
 	j->names = (struct bytes){
 		arena_dup(&j->arena, names->names.data, names->names.len), names->names.len};
 	j->more = j->more || names->more;
+	if (j->names.len)
+		crash_point("garbage.listed");
 	next_name(j);
 }
 
@@ -213,6 +218,8 @@ static void retained(void *ctx, const void *reply, struct chan_message *message,
 		round_fail(j);
 		return;
 	}
+	if (step->runs)
+		crash_point("retention.expired");
 	j->expired_runs += step->runs;
 	j->expired_records += step->records;
 	j->more = step->more;

@@ -15,6 +15,7 @@
 #include <string.h>
 #include "daemon/janitor/janitor.h"
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/log.h"
 #include "libsh/base/text.h"
 
@@ -241,6 +242,8 @@ static void list_next(void)
 		return;
 	}
 	if (errand.prefix == PREFIXES) {
+		if (errand.removal_count)
+			crash_point("orphans.found");
 		tell_whole();
 		return;
 	}
@@ -275,6 +278,7 @@ static void removed(void *ctx, const void *reply, struct chan_message *message, 
 		s = map_del(&errand.seen, name, strlen(name));
 		mem_free(s);
 	}
+	crash_point("orphans.removed");
 	remove_next();
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "daemon/janitor/janitor.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/log.h"
 #include "libsh/format/snapshot.h"
 
@@ -90,6 +91,7 @@ static void older_removed(void *ctx, const void *reply, struct chan_message *mes
 	(void)ctx;
 	(void)reply;
 	(void)message;
+	crash_point("snapshot.pruned");
 	errand.call = NULL;
 	if (e) {
 		log_warn("removing an older snapshot: %s", e->text);
@@ -122,6 +124,7 @@ static void told(void *ctx, const void *reply, struct chan_message *message, con
 	(void)reply;
 	(void)message;
 	(void)e; /* meta then takes another one that is the same */
+	crash_point("snapshot.told");
 	errand.call = NULL;
 	if (errand.failing || errand.puts++ % TIDY_EVERY)
 		finish();
@@ -142,6 +145,7 @@ static void put(void *ctx, const void *reply, struct chan_message *message, cons
 		problem("a snapshot of the metadata could not be stored", e);
 	else
 		errand.failing = false;
+	crash_point("snapshot.put");
 	errand.call =
 		peer_call(errand.self, ROLE_META, 0, MSG_SNAPSHOT_STORED, &body, NULL, 0, CALL_TIMEOUT_MS, told, NULL);
 }
@@ -159,6 +163,7 @@ static void taken(void *ctx, const void *reply, struct chan_message *message, co
 		finish();
 		return;
 	}
+	crash_point("snapshot.taken");
 	strcpy(errand.name, m->name);
 	body = (struct msg_object_put){.name = errand.name, .bytes = m->bytes};
 	errand.call = peer_call(errand.self, ROLE_STORE, 0, MSG_OBJECT_PUT, &body, message->fds, 1, CALL_TIMEOUT_MS, put, NULL);

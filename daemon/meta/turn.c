@@ -6,6 +6,7 @@
  * transaction are answered at once.
  */
 #include "daemon/meta/meta.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
 
@@ -26,9 +27,13 @@ void turn_finish(struct meta_role *r)
 	struct err failed = ERR_INIT;
 
 	loop_turn_end_cancel(&t->end);
+	if (t->transaction)
+		crash_point("meta.changed");
 	if (t->transaction && r->meta->driver->commit(r->meta, &failed) < 0)
 		log_error("metadata of %zu requests could not be committed: %s%s%s", t->count, failed.text,
 			*failed.hint ? "; " : "", failed.hint);
+	if (t->transaction)
+		crash_point("meta.committed");
 	t->transaction = false;
 	for (size_t i = 0; i < t->count; i++) {
 		if (failed.code && !t->answers[i].error)

@@ -12,6 +12,7 @@
 #include <string.h>
 #include "daemon/store/store.h"
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
 #include "libsh/base/mem.h"
@@ -91,6 +92,7 @@ static int build_file(struct build *b, struct err *e)
 	if (b->segment.bytes && cache_fill_seal(&b->fill, b->segment.bytes, e) < 0)
 		return -1;
 	b->built = true;
+	crash_point("build.built");
 	return 0;
 }
 
@@ -106,6 +108,7 @@ static void build_run(struct work *w)
 	b->attempts++;
 	if (object_put_verified(b->role->objects, b->object, b->fill.fd, b->segment.bytes, &b->error) < 0)
 		b->failed = b->put_failed = true;
+	crash_point("build.put");
 }
 
 /* ---- on the loop ---- */
@@ -252,6 +255,7 @@ static void intended(void *ctx, const void *reply, struct chan_message *message,
 		build_fail(b, &b->error);
 		return;
 	}
+	crash_point("build.intended");
 	strcpy(b->object, m->object); /* its length was just checked */
 	info = &b->segment.info;
 	info->number = m->number;

@@ -4,6 +4,7 @@ libsh_libshbase_a_SOURCES = \
 	libsh/base/buf.c libsh/base/buf.h \
 	libsh/base/bytes.c libsh/base/bytes.h \
 	libsh/base/clock.c libsh/base/clock.h \
+	libsh/base/crash.c libsh/base/crash.h \
 	libsh/base/crc32c.c libsh/base/crc32c.h \
 	libsh/base/disk.c libsh/base/disk.h \
 	libsh/base/err.c libsh/base/err.h \

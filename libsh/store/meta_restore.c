@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/store/meta_sqlite.h"
 #include "libsh/store/meta_restore.h"
@@ -153,6 +154,7 @@ int meta_restore_begin(const char *path, const struct snapshot *s, struct meta_r
 	if (write_all(m, s, e) < 0 || r->meta->driver->commit(r->meta, e) < 0 || reopen(r, e) < 0 ||
 		r->meta->driver->begin(r->meta, e) < 0)
 		goto fail;
+	crash_point("rebuild.begun");
 	*out = r;
 	return 0;
 fail:
@@ -239,9 +241,12 @@ int meta_restore_finish(struct meta_restore *r, struct meta_counts *counts, stru
 	slash = strrchr(dir, '/');
 	if (slash)
 		slash[slash == dir] = '\0';
-	if (meta_restore_check_free(r->path, e) == 0 && disk_rename_new(r->fresh, r->path, e) == 0 &&
-		disk_sync_dir(slash ? dir : ".", e) == 0)
-		result = 0;
+	crash_point("rebuild.written");
+	if (meta_restore_check_free(r->path, e) < 0 || disk_rename_new(r->fresh, r->path, e) < 0)
+		goto out;
+	crash_point("rebuild.named");
+	result = disk_sync_dir(slash ? dir : ".", e);
+out:
 	mem_free(dir);
 	return result;
 }

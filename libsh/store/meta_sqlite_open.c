@@ -12,6 +12,7 @@
  * without locks, and every call checks afterwards that nobody has touched it.
  */
 #include <errno.h>
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/store/meta_sqlite.h"
 
@@ -97,6 +98,7 @@ static int checkpoint(struct meta_sqlite *m, struct err *e)
 	sqlite3_busy_timeout(m->db, CHECKPOINT_BUSY_MS);
 	code = sqlite3_wal_checkpoint_v2(m->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	sqlite3_busy_timeout(m->db, BUSY_MS);
+	crash_point("meta.checkpointed");
 	if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY)
 		return 0;
 	return meta_sqlite_error(m->db, m->path, e, "checkpoint");

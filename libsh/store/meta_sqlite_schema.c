@@ -11,6 +11,7 @@
 #include <string.h>
 #include "libsh/base/bytes.h"
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/store/meta_sqlite.h"
@@ -320,9 +321,13 @@ int meta_sqlite_schema_create(const char *path, struct err *e)
 		goto out;
 	}
 	if (disk_make_dirs(dir, e) < 0 || remove_leftovers(fresh, e) < 0 || fill(fresh, e) < 0 ||
-		sync_file(fresh, e) < 0 || disk_rename(fresh, path, e) < 0 || disk_sync_dir(dir, e) < 0)
+		sync_file(fresh, e) < 0)
 		goto out;
-	result = 0;
+	crash_point("meta.made");
+	if (disk_rename(fresh, path, e) < 0)
+		goto out;
+	crash_point("meta.named");
+	result = disk_sync_dir(dir, e);
 out:
 	mem_free(wal);
 	mem_free(fresh);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/map.h"
@@ -193,8 +194,10 @@ static int dir_put(struct object_store *s, const char *name, int fd, uint64_t by
 		err_prefix(e, "object %s", name);
 		goto out;
 	}
+	crash_point("put.copied");
 	if (place_in_folder(d, temporary, name, e) < 0)
 		goto out;
+	crash_point("put.named");
 	temporary[0] = '\0';
 	if (sync_parent(d, name, e) < 0) {
 		/* A second sync would prove nothing, so the name must not stay for a later put to find. */
@@ -287,6 +290,7 @@ static int dir_remove(struct object_store *s, const char *name, struct err *e)
 		return -1;
 	if (unlinkat(d->root_fd, name, 0) < 0 && errno != ENOENT)
 		return err_sys(e, ERR_IO, "cannot remove %s/%s", d->root, name);
+	crash_point("remove.unlinked");
 	/* Absent is not enough: it may be so in memory only, after a sync that failed. */
 	return sync_nearest(d, name, e);
 }

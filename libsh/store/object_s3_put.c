@@ -7,6 +7,7 @@
  * versioned bucket may take the condition and not enforce it, so a probe decides: one name is written twice.
  */
 #include <stdio.h>
+#include "libsh/base/crash.h"
 #include "libsh/base/uuid.h"
 #include "libsh/store/object_s3.h"
 
@@ -59,6 +60,7 @@ static int probe(struct object_s3 *s, enum object_s3_conditional *found, struct 
 	} else if (failed.code != ERR_NONE && failed.code != ERR_NOT_BUILT) {
 		result = -1;
 	}
+	crash_point("s3.probed");
 	if (failed.code == ERR_NONE || failed.code == ERR_EXISTS || failed.code == ERR_OUTCOME_UNKNOWN)
 		remove_key(s, key);
 	if (result < 0 && e)

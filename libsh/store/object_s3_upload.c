@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include "libsh/base/crash.h"
 #include "libsh/base/mem.h"
 #include "libsh/store/object_s3.h"
 #include "libsh/store/object_xml.h"
@@ -95,6 +96,7 @@ static void *send_parts(void *ctx)
 
 		pthread_mutex_unlock(&u->lock);
 		result = upload_part(u, part, &failed);
+		crash_point("s3.part-put");
 		pthread_mutex_lock(&u->lock);
 		if (result < 0 && u->error.code == ERR_NONE)
 			u->error = failed;
@@ -231,10 +233,12 @@ int object_s3_upload(
 	u.part_count = (unsigned)((bytes + u.part_bytes - 1) / u.part_bytes);
 	if (upload_begin(&u, e) < 0)
 		return -1;
+	crash_point("s3.upload-begun");
 	u.etags = mem_zalloc(u.part_count * sizeof(*u.etags));
 	result = upload_parts(&u, e);
 	if (result == 0)
 		result = upload_complete(&u, e);
+	crash_point("s3.upload-complete");
 	/* When it may be complete, or just becoming it, it is left alone: prepare() removes it later if not. */
 	if (result < 0 && !u.maybe_complete)
 		object_s3_abort_upload(s, key, u.id, NULL);

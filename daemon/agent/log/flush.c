@@ -13,6 +13,7 @@
 
 #include "daemon/agent/log/log_private.h"
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
@@ -294,6 +295,7 @@ static void range_built(void *ctx, const void *reply, struct chan_message *messa
 		range_again(r, e, "building a segment");
 		return;
 	}
+	crash_point("flush.built");
 	r->state = RANGE_BUILT;
 	r->bytes = m->bytes;
 	r->crc = m->crc;
@@ -349,6 +351,7 @@ static void range_build(void *ctx)
 	peer_call(l->self, ROLE_STORE, 0, MSG_SEGMENT_BUILD, &m, &fd, 1, BUILD_TIMEOUT_MS, range_built, r);
 	fd_close(&fd);
 	buf_release(&sources);
+	crash_point("flush.asked");
 }
 
 /* ---- committing ---- */
@@ -466,6 +469,7 @@ static void range_committed(void *ctx, const void *reply, struct chan_message *m
 	} else if (l->closed && !PLANTED(closed_range_is_done) && memchr(m->verdicts.data, META_REFUSED_FENCED, m->verdicts.len)) {
 		r->state = RANGE_BUILT; /* we gave the session up ourselves: its file stays, the next life commits */
 	} else {
+		crash_point("flush.committed");
 		session_saw_commit(l, m->commit_sequence);
 		if (any_refused(m->verdicts) && !PLANTED(refusal_believed)) {
 			mem_free(r->verdicts);

@@ -13,6 +13,7 @@
 
 #include "daemon/agent/log/log_private.h"
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
@@ -81,7 +82,9 @@ static void log_wal_synced(void *ctx, uint64_t lsn)
 	flush_check(l);
 	if (l->state == LOG_DRAINING && lsn >= wal_end_lsn(l->wal)) {
 		if (l->drain_step) {
+			crash_point("close.synced");
 			recover_write_clean(l);
+			crash_point("close.clean");
 			session_close(l, l->drain_step);
 		}
 		l->drain_step = NULL;

@@ -12,6 +12,7 @@
 
 #include "daemon/agent/log/log_private.h"
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
@@ -108,6 +109,7 @@ void quarantine_mark(struct log *l, struct partition *p, const char *why, int64_
 	l->numbers.damaged_partitions++;
 	append_discard(l, p);
 	mark_write(l, p);
+	crash_point("quarantine.marked");
 }
 
 /*
@@ -164,6 +166,7 @@ int quarantine_add(struct log *l, uint64_t file_base, const struct wal_entry *en
 		disk_sync_dir(l->quarantine_dir, e) < 0)
 		goto out;
 	l->numbers.quarantined_entries++;
+	crash_point("quarantine.kept");
 	result = 0;
 out:
 	fd_close(&fd);

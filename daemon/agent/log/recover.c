@@ -14,6 +14,7 @@
 
 #include "daemon/agent/log/log_private.h"
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
@@ -251,6 +252,7 @@ static int recover_file(struct log *l, struct wal_file_name *name, const struct 
 		return -1;
 	}
 	flush_cut(l, r->synced_lsn);
+	crash_point("recover.file-read");
 	return 0;
 fail:
 	fd_close(&fd);
@@ -296,9 +298,12 @@ static void recover_finish(struct log *l)
 		l->state = LOG_FAILED;
 		l->range_start_lsn = r->failed_lsn;
 	} else {
+		crash_point("recover.all-read");
 		if (wal_begin(l->wal, r->rewrite_base, r->previous_end, r->rewrite.data, r->rewrite.len, &e) < 0)
 			fatal_err(&e, "the write-ahead log cannot be opened");
+		crash_point("recover.opened");
 		recover_remove_clean(l);
+		crash_point("recover.clean-gone");
 		l->range_start_lsn = r->rewrite_base + WAL_HEADER_BYTES;
 		/* All of them before it serves: a range may be due at once, and one cut after the first would leave the others out. */
 		if (PLANTED(rewritten_noted_late))
@@ -425,6 +430,7 @@ void recover_start(struct log *l, void (*done)(struct log *l))
 	recover_read_mark(l);
 	recover_read_clean(l);
 	recover_tidy(l);
+	crash_point("recover.tidied");
 	if (wal_list(l->wal_dir, &r->files, &r->count, &bad, &e) < 0)
 		fatalx("%s", e.text);
 	if (bad) {

@@ -10,6 +10,7 @@
 
 #include "daemon/agent/log/log_private.h"
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
@@ -60,7 +61,9 @@ int session_lock_slot(struct log *l, struct err *e)
 	l->slot_lock = disk_lock(lock, e);
 	if (l->slot_lock < 0)
 		goto out;
+	crash_point("slot.locked");
 	result = session_slot_id(l, e);
+	crash_point("slot.named");
 out:
 	mem_free(lock);
 	return result;
@@ -180,8 +183,10 @@ static void session_opened(void *ctx, const void *reply, struct chan_message *me
 	if (e)
 		fatal_err(e, "no session for slot %u", l->slot);
 	session_check_history(l, m->incarnation, m->commit_sequence);
+	crash_point("session.opened");
 	l->session = m->session;
 	session_save_history(l);
+	crash_point("session.noted");
 	session_extend(l);
 	session_sync(l, NULL, NULL);
 }
@@ -296,6 +301,7 @@ static void session_closed(void *ctx, const void *reply, struct chan_message *me
 	(void)message;
 	if (e)
 		log_warn("the session could not be closed: %s", e->text);
+	crash_point("close.done");
 	l->closed(l);
 }
 

@@ -7,6 +7,7 @@
 
 #include "daemon/agent/log/wal_private.h"
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
@@ -327,10 +328,12 @@ void wal_recycle(struct wal *w, struct wal_file *f)
 	w->file_count--;
 	keep = w->spare_count < SPARES_KEPT && !w->failed && w->current;
 	pthread_mutex_unlock(&w->lock);
+	crash_point("recycle.due");
 	if ((keep ? disk_rename(f->path, spare, &e) : disk_unlink(f->path, &e)) < 0) {
 		log_warn("%s", e.text);
 		keep = false;
 	}
+	crash_point("recycle.done");
 	if (keep) { /* the preparer may have added one meanwhile: there is room for that */
 		pthread_mutex_lock(&w->lock);
 		w->spares[w->spare_count++] = spare;

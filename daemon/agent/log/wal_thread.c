@@ -11,6 +11,7 @@
 
 #include "daemon/agent/log/wal_private.h"
 #include "libsh/base/clock.h"
+#include "libsh/base/crash.h"
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
 #include "libsh/base/log.h"
@@ -41,6 +42,7 @@ static int wal_file_aside(struct wal *w, struct wal_file *f, char **path, struct
 		/* It may have been a WAL file: that it no longer has its old name must be durable before its header changes. */
 		if (fd >= 0 && !PLANTED(spare_name_not_synced) && disk_sync_dir(w->dir, e) < 0)
 			fd_close(&fd);
+		crash_point("wal.spare-taken");
 		return fd;
 	}
 	*path = mem_printf("%s/%016llx.new", w->dir, (unsigned long long)f->generation);
@@ -49,6 +51,7 @@ static int wal_file_aside(struct wal *w, struct wal_file *f, char **path, struct
 		disk_unlink(*path, NULL);
 		fd_close(&fd);
 	}
+	crash_point("wal.file-allocated");
 	return fd;
 }
 
@@ -64,9 +67,15 @@ int wal_file_create(struct wal *w, struct wal_file *f, uint64_t previous_end_lsn
 		goto fail;
 	wal_file_header_write(&h, header);
 	if (disk_pwrite(fd, header, sizeof(header), 0, e) < 0 || (n && disk_pwrite(fd, entries, n, WAL_HEADER_BYTES, e) < 0) ||
-		(!PLANTED(rewrite_not_synced) && disk_sync(fd, e) < 0) || disk_rename(aside, f->path, e) < 0 ||
-		(!PLANTED(no_directory_sync) && disk_sync_dir(w->dir, e) < 0))
+		(!PLANTED(rewrite_not_synced) && disk_sync(fd, e) < 0))
 		goto fail;
+	crash_point("wal.file-synced");
+	if (disk_rename(aside, f->path, e) < 0)
+		goto fail;
+	crash_point("wal.file-named");
+	if (!PLANTED(no_directory_sync) && disk_sync_dir(w->dir, e) < 0)
+		goto fail;
+	crash_point("wal.file-durable");
 	mem_free(aside);
 	__atomic_store_n(&f->fd, fd, __ATOMIC_RELEASE);
 	return 0;
@@ -128,8 +137,11 @@ static int wal_write_chunks(struct wal *w, struct list *chunks, struct wal_file 
 		if (*last && *last != c->file && !PLANTED(next_file_too_early) && wal_sync_file(w, *last, e) < 0)
 			return -1;
 		*last = c->file;
-		if (wal_file_fd(c->file) < 0 && wal_open_next(w, c, e) < 0)
-			return -1;
+		if (wal_file_fd(c->file) < 0) {
+			crash_point("wal.file-left");
+			if (wal_open_next(w, c, e) < 0)
+				return -1;
+		}
 		if (c->len && disk_pwrite(c->file->fd, c->data, c->len, (int64_t)c->position, e) < 0)
 			return -1;
 		/* While the next chunk is copied the disk can begin with this one; what goes wrong, the sync reports. */
@@ -162,8 +174,10 @@ static void wal_mark_failed(struct wal *w, const struct err *cause)
 	char *text = mem_printf("%llu\n%s\n", (unsigned long long)w->synced_lsn, cause->text);
 	struct err e = ERR_INIT;
 
+	crash_point("wal.failed");
 	if (disk_write_file(path, text, strlen(text), 0600, &e) < 0)
 		log_error("could not write the mark %s: %s", path, e.text);
+	crash_point("wal.failed-marked");
 	mem_free(path);
 	mem_free(text);
 	pthread_mutex_lock(&w->lock);
@@ -224,8 +238,10 @@ static void *wal_writer(void *arg)
 			break;
 		wal_chunks_done(w, &chunks);
 		if (w->options.sync == WAL_SYNC_ALWAYS || sync_now || (w->options.sync == WAL_SYNC_INTERVAL && now >= sync_at)) {
+			crash_point("wal.written");
 			if (dirty && wal_sync_file(w, last, &e) < 0)
 				break;
+			crash_point("wal.synced");
 			dirty = false;
 			pthread_mutex_lock(&w->lock);
 			w->synced_lsn = written;
@@ -262,8 +278,10 @@ static int wal_prewrite(struct wal *w, const char *path, struct err *e)
 			goto out;
 		/* Small steps: a long write-back would stand in the way of the log's own syncs. */
 		sync_file_range(fd, at, PREWRITE_BYTES, SYNC_FILE_RANGE_WRITE);
+		crash_point("wal.spare-begun");
 	}
 	result = disk_sync(fd, e);
+	crash_point("wal.spare-made");
 out:
 	fd_close(&fd);
 	return result;

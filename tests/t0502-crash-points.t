@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+# A process dies at each crash point, the places between two durable effects that DESIGN.md lists: once alone, and is started again,
+# and once held there until the whole family is killed with it. Each time the log takes records again; what was acknowledged
+# reads back once, in order, unchanged; what was deleted stays deleted; nothing is left behind.
+#
+# SH_TEST_LONG: everything is read back after every single death.
+. "${top_srcdir:-$(dirname "$0")/..}/tests/lib.sh"
+. "$top_srcdir/tests/lib-crash.sh"
+. "$top_srcdir/tests/lib-points.sh"
+
+crash_seed 1 1 1
+load='--writers 3 --partitions 4 --level mixed --pause-us 2000'
+small='-O segment.max_age=150ms -O object.flush_interval=50ms -O object.grace=1s -O janitor.interval=100ms -O meta.snapshot_interval=200ms
+	-O janitor.orphan_interval=200ms'
+start() {
+	# shellcheck disable=SC2086 # a list
+	start_shd $small "$@"
+}
+launch() {
+	# shellcheck disable=SC2086
+	launch_shd $small "$@"
+}
+
+# ---- what goes on meanwhile: records by crash-load; topics that come, expire and go by this ---------------------------------
+request() { # method path [curl-arg...]: status
+	request_method=$1 request_path=$2
+	shift 2
+	curl -s --max-time 20 -o /dev/null -w '%{http_code}' -X "$request_method" "$@" \
+		"http://127.0.0.1:$(sed 's/.*://' "$DATA/run/http.port" 2>/dev/null)$request_path" || :
+}
+create() { # topic [config]: status
+	request POST /api/v1/topics -H 'Content-Type: application/json' -d "{\"name\":\"$1\",\"partitions\":1,\"config\":{${2:-}}}"
+}
+put() { # topic value: status
+	request POST "/api/v1/topics/$1/records?partition=0&durability=object" -H 'Content-Type: text/plain' --data-binary "$2
+"
+}
+churn() {
+	n=0
+	while [ ! -e "$TMP/churn-stop" ]; do
+		n=$((n + 1))
+		[ "$(create "gone-$n")" = 201 ] && put "gone-$n" "$n" >/dev/null
+		case $(request DELETE "/api/v1/topics/gone-$n") in 20?) echo "gone-$n" >>"$TMP/deleted" ;; esac
+		put short "$n" >/dev/null
+		[ $((n % 8)) -ne 0 ] || [ "$(create "kept-$n")" != 201 ] || [ "$(put "kept-$n" "value $n")" != 200 ] || echo "$n" >>"$TMP/kept"
+		sleep 0.05
+	done
+}
+churn_pid=
+churn_start() {
+	[ "$(create short '"retention.ms":1')" = 201 ] || bail 'cannot create a topic'
+	: >"$TMP/deleted"
+	: >"$TMP/kept"
+	rm -f "$TMP/churn-stop"
+	churn &
+	churn_pid=$!
+}
+churn_stop() {
+	: >"$TMP/churn-stop"
+	wait "$churn_pid"
+	churn_pid=
+}
+end_churn() {
+	[ -z "$churn_pid" ] || kill -KILL "$churn_pid" 2>/dev/null
+	end_load
+}
+trap end_churn EXIT
+churn_check() {
+	"$STREAMCTL" topic list -o ndjson | jq -r .name | sort >"$TMP/there"
+	sort "$TMP/deleted" | comm -12 - "$TMP/there" >"$TMP/back"
+	[ ! -s "$TMP/back" ] || { echo "deleted, and there again:" && cat "$TMP/back" && return 1; }
+	while read -r n; do
+		[ "$(api GET "/api/v1/topics/kept-$n/partitions/0/records?offset=earliest&end=now" -H 'Accept: application/x-ndjson' |
+			jq -r .value)" = "value $n" ] || { echo "kept-$n is not what was acknowledged" && return 1; }
+	done <"$TMP/kept"
+}
+
+# ---- dying --------------------------------------------------------------------------------------------------------------------
+done_so_far() { # records acknowledged, or topics deleted
+	if [ -n "$load_pid" ]; then progress acked; else wc -l <"$TMP/deleted"; fi
+}
+goes_on() { # NAME and what died
+	before=$(done_so_far)
+	ok "$1" wait_for "[ \"\$(done_so_far)\" -gt ${before:-0} ] 2>/dev/null" 40 && passed "${1%%:*}"
+}
+alone() { # NAME: one role dies, under load, and comes back
+	role=$(role_of "$1") was=$(shd_pid "$role")
+	arm "$1"
+	reached "$1" || { ok "$1 is reached" false; return; }
+	wait_for '[ -n "$(shd_pid "$role")" ] && [ "$(shd_pid "$role")" != "$was" ]' 30 || { ok "$1 ends the $role process" false; return; }
+	goes_on "$1: $role dies"
+	each
+}
+together() { # NAME: under load
+	arm "$1.stop"
+	reached "$1.stop" || { ok "$1 is reached" false; return; }
+	kill_shd
+	start
+	goes_on "$1: all die"
+	each
+}
+starting() { # NAME: at a start the role dies, and again with all; at the next it dies alone, and then goes on
+	kill_shd
+	[ "$(role_of "$1")" = supervisor ] || arm "$1"
+	arm "$1.stop"
+	launch
+	reached "$1" && reached "$1.stop" || { ok "$1 is reached" false; return; }
+	kill_shd
+	arm "$1"
+	launch
+	reached "$1" || { ok "$1 is reached again" false; return; }
+	if [ "$(role_of "$1")" = supervisor ]; then
+		kill_shd
+		launch
+	fi
+	await_shd
+	goes_on "$1: $(role_of "$1") dies while starting, with all, and alone"
+	each
+}
+each() {
+	[ -n "${SH_TEST_LONG:-}" ] && [ -n "$load_pid" ] || return
+	load_stop
+	ok 'all of it reads back' load_check points
+	load_start points $load
+	wait_for 'acked_more_than 0' 30
+}
+
+names=$(source_points)
+is "$(echo "$names" | uniq -d)" '' 'a crash point is in one place'
+is "$names" "$(listed_points)" 'DESIGN.md lists the crash points of the sources'
+
+# ---- the first start of all: each step on top of what the one before left ------------------------------------------------------
+for name in datadir.locked datadir.versioned meta.made meta.named slot.locked slot.named session.opened session.noted \
+	recover.all-read wal.file-allocated wal.file-synced wal.file-named; do
+	arm "$name.stop"
+	launch
+	ok "$name: all die at the first start" reached "$name.stop" && passed "$name"
+	kill_shd
+done
+start
+create_topic points
+churn_start
+load_start points $load
+ok 'then it serves' wait_for 'acked_more_than 100' 40
+
+# ---- under load ------------------------------------------------------------------------------------------------------------------
+for name in wal.written build.intended meta.changed wal.synced build.built meta.committed flush.asked put.copied flush.built put.named \
+	flush.committed build.put; do
+	alone "$name"
+	together "$name"
+done
+load_stop
+is "$load_status" 0 'no answer contradicted another'
+ok 'all of it reads back' load_check points
+
+# ---- while topics come and go, and nothing keeps their segments ------------------------------------------------------------------
+for name in meta.changed snapshot.taken meta.committed retention.expired remove.unlinked garbage.listed snapshot.put garbage.removed \
+	snapshot.told garbage.forgotten snapshot.pruned; do
+	alone "$name"
+	together "$name"
+done
+churn_stop
+ok 'what was deleted is gone, what was made is there' churn_check
+ok 'all of it reads back still' load_check points
+diag "topics: $(wc -l <"$TMP/deleted") deleted, $(wc -l <"$TMP/kept") made"
+
+# ---- while starting with something to recover ------------------------------------------------------------------------------------
+create_topic starts
+load_start starts $load
+wait_for 'acked_more_than 100' 30
+for name in datadir.locked datadir.versioned meta.checkpointed slot.locked slot.named session.opened session.noted recover.tidied \
+	recover.file-read recover.all-read wal.spare-taken wal.file-synced wal.file-named wal.file-durable recover.opened \
+	recover.clean-gone recycle.due recycle.done; do
+	starting "$name"
+done
+
+# ---- while ending ----------------------------------------------------------------------------------------------------------------
+for name in close.synced close.clean close.done; do
+	arm "$name.stop"
+	kill -TERM "$SHD_PID"
+	reached "$name.stop" || { ok "$name is reached" false; continue; }
+	kill_shd
+	start
+	goes_on "$name: all die while ending"
+done
+load_stop
+is "$load_status" 0 'no answer contradicted another'
+ok 'all of it reads back' load_check starts
+ok 'also what was written before' load_check points
+ok 'also topics' churn_check
+is "$(find "$DATA/slots" -path '*/quarantine/*' -type f | wc -l)" 0 'nothing is in quarantine'
+done_testing
