@@ -117,11 +117,14 @@ starting() { # NAME: at a start the role dies, and again with all; at the next i
 	goes_on "$1: $(role_of "$1") dies while starting, with all, and alone"
 	each
 }
+topics=0
 each() {
 	[ -n "${SH_TEST_LONG:-}" ] && [ -n "$load_pid" ] || return
 	load_stop
-	ok 'all of it reads back' load_check points
-	load_start points $load
+	ok 'all of it reads back' load_check "$load_topic"
+	topics=$((topics + 1))
+	create_topic "load-$topics"
+	load_start "load-$topics" $load
 	wait_for 'acked_more_than 0' 30
 }
 
@@ -151,7 +154,7 @@ for name in wal.written build.intended meta.changed wal.synced build.built meta.
 done
 load_stop
 is "$load_status" 0 'no answer contradicted another'
-ok 'all of it reads back' load_check points
+ok 'all of it reads back' load_check "$load_topic"
 
 # ---- while topics come and go, and nothing keeps their segments ------------------------------------------------------------------
 for name in meta.changed snapshot.taken meta.committed retention.expired remove.unlinked garbage.listed snapshot.put garbage.removed \
@@ -185,8 +188,42 @@ for name in close.synced close.clean close.done; do
 done
 load_stop
 is "$load_status" 0 'no answer contradicted another'
-ok 'all of it reads back' load_check starts
+ok 'all of it reads back' load_check "$load_topic"
 ok 'also what was written before' load_check points
 ok 'also topics' churn_check
 is "$(find "$DATA/slots" -path '*/quarantine/*' -type f | wc -l)" 0 'nothing is in quarantine'
+stop_shd
+ok 'streamctl check finds no damage' "$STREAMCTL" check "$DATA" --read-data
+
+# ---- while a file fills up: a spare is prepared when there is none, and the next file is begun ---------------------------------------
+awk 'BEGIN { for (i = 0; i < 4000; i++) printf "%01000d\n", i }' >"$TMP/filler"
+fill() { # until $1 is reached
+	while [ -e "$STREAMHOUSE_CRASH_POINTS/$1" ]; do
+		[ "$(request POST "/api/v1/topics/filler/records?partition=0&durability=wal" -H 'Content-Type: text/plain' \
+			--data-binary "@$TMP/filler")" != 200 ] || echo 4000 >>"$TMP/filled"
+	done &
+	reached "$1" 60
+	fill_status=$?
+	wait $!
+	return $fill_status
+}
+for name in wal.spare-begun wal.spare-made wal.file-left; do
+	if [ "$name" != wal.file-left ]; then
+		DATA=$TMP/$name
+		start
+		create_topic filler
+		: >"$TMP/filled"
+	fi
+	create_topic "$name"
+	load_start "$name" $load
+	wait_for 'acked_more_than 0' 30
+	arm "$name"
+	if fill "$name"; then goes_on "$name: agent dies"; else ok "$name is reached" false; fi
+	load_stop
+	ok 'all of it reads back' load_check "$name"
+	[ "$name" != wal.spare-begun ] || stop_shd
+done
+api GET /api/v1/topics/filler >"$TMP/filler.json"
+ok 'and what filled the file' test "$(jq .message_count "$TMP/filler.json")" -ge $((4000 * $(wc -l <"$TMP/filled")))
+kill_shd
 done_testing
