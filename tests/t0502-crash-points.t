@@ -195,6 +195,20 @@ is "$(find "$DATA/slots" -path '*/quarantine/*' -type f | wc -l)" 0 'nothing is 
 stop_shd
 ok 'streamctl check finds no damage' "$STREAMCTL" check "$DATA" --read-data
 
+# ---- while the metadata are made anew from the store -----------------------------------------------------------------------------
+rm -f "$DATA"/meta/meta.db* "$DATA"/slots/*/seen
+for name in rebuild.begun rebuild.written rebuild.named; do
+	arm "$name"
+	fails 137 "$name: streamctl dies" "$STREAMCTL" check --rebuild "$DATA/objects" --to "$DATA/meta/meta.db"
+	reached "$name" 1 && passed "$name"
+done
+start
+ok 'all of it reads back' load_check starts
+ok 'also what was written before' load_check points
+ok 'also topics' churn_check
+stop_shd
+ok 'streamctl check finds no damage in the new metadata' "$STREAMCTL" check "$DATA" --read-data
+
 # ---- while a file fills up: a spare is prepared when there is none, and the next file is begun ---------------------------------------
 awk 'BEGIN { for (i = 0; i < 4000; i++) printf "%01000d\n", i }' >"$TMP/filler"
 fill() { # until $1 is reached
@@ -226,4 +240,99 @@ done
 api GET /api/v1/topics/filler >"$TMP/filler.json"
 ok 'and what filled the file' test "$(jq .message_count "$TMP/filler.json")" -ge $((4000 * $(wc -l <"$TMP/filled")))
 kill_shd
+
+# ---- single ones ------------------------------------------------------------------------------------------------------------------
+read_all() { # topic partition: values on one line
+	api GET "/api/v1/topics/$1/partitions/$2/records?offset=earliest&end=now" -H 'Accept: application/x-ndjson' |
+		jq -r '.value // empty' | tr '\n' ' '
+}
+append() { # partition value [level]: status
+	request POST "/api/v1/topics/t/records?partition=$1&durability=${3:-wal}" -H 'Content-Type: text/plain' --data-binary "$2
+"
+}
+
+# An object under a name that was given up meanwhile.
+DATA=$TMP/orphans
+start
+create_topic t
+arm build.put.stop
+append 0 a object >/dev/null &
+reached build.put.stop
+kill_shd
+wait $!
+orphan=$(find "$DATA/objects/segments" -name '*.seg')
+mv "$orphan" "$TMP/orphan.seg"
+: >"$SHD_LOG"
+start
+ok 'a segment without an answer is given up' wait_for 'grep -q "removed 1 dead object" "$SHD_LOG"' 30
+for name in orphans.found orphans.removed; do
+	arm "$name"
+	cp -p "$TMP/orphan.seg" "$orphan"
+	ok "$name: janitor dies" reached "$name" && passed "$name"
+done
+ok 'it goes' wait_for '[ ! -e "$orphan" ]' 30
+is "$(read_all t 0)" 'a ' 'its record is in another segment'
+kill_shd
+
+# A sync that fails, of a log that dies before, or after, it has noted that.
+export FAULTFS_CONTROL="$TMP/faults"
+for name in wal.failed wal.failed-marked; do
+	DATA=$TMP/$name
+	: >"$FAULTFS_CONTROL"
+	LD_PRELOAD=$top_builddir/tests/helper/faultfs.so
+	export LD_PRELOAD
+	start
+	unset LD_PRELOAD
+	create_topic t
+	is "$(append 0 a)" 200 'a record is taken'
+	arm "$name.stop"
+	echo 'sync EIO */slots/*/wal/*.wal' >"$FAULTFS_CONTROL"
+	append 0 b >"$TMP/answer" &
+	ok "$name: all die" reached "$name.stop" && passed "$name"
+	kill_shd
+	wait $!
+	is "$(cat "$TMP/answer")" 000 'nobody is told that it was written'
+	start
+	values=$(read_all t 0)
+	if [ "$name" = wal.failed ]; then
+		ok "what was acknowledged is there: $values" test "$values" = 'a ' -o "$values" = 'a b '
+		is "$(append 0 c) $(read_all t 0)" "200 ${values}c " 'and records are taken'
+	else
+		is "$(append 0 c) $values" '503 a ' 'what was not synced is not shown, and nothing is taken'
+	fi
+	stop_shd
+done
+
+# Damage below what was synced.
+DATA=$TMP/damaged
+start_shd -O segment.max_age=1h
+create_topic t
+for value in a b c; do
+	is "$(append 0 $value)$(append 1 $value)" 200200 'records are taken'
+done
+entries() {
+	wal-list "$DATA"/slots/0/wal/*.wal | grep -v '^#' | sort -n -k 3
+}
+wait_for "entries | awk '\$6 == \"batch\" { last = \$3 } { if (\$7 > claim) claim = \$7 } END { exit !(claim > last) }'" 10
+kill_shd
+# shellcheck disable=SC2046 # words
+set -- $(entries | awk '$6 == "batch" && $4 == 0' | sed -n 2p)
+printf 'XXXXXXXX' | dd of="$1" bs=1 seek=$(($2 + 85)) conv=notrunc 2>/dev/null
+arm quarantine.marked.stop
+launch_shd -O segment.max_age=1h
+ok 'quarantine.marked: all die' reached quarantine.marked.stop && passed quarantine.marked
+kill_shd
+arm quarantine.kept
+arm quarantine.kept.stop
+launch_shd -O segment.max_age=1h
+ok 'quarantine.kept: agent dies' reached quarantine.kept
+ok 'quarantine.kept: all die' reached quarantine.kept.stop && passed quarantine.kept
+kill_shd
+start_shd -O segment.max_age=1h
+is "$(read_all t 0)$(read_all t 1)" 'a a b c ' 'what is before the damage is served, and other partitions'
+is "$(append 0 d)$(append 1 d)" 503200 'the damaged one takes nothing'
+like "$("$STREAMCTL" cat -f '%v ' "$DATA"/slots/0/quarantine/*.wal)" 'c' 'what came behind the damage is in quarantine'
+stop_shd
+
+is "$(passed_points)" "$(source_points | grep -v '^s3\.')" 'a process died at each crash point'
 done_testing
