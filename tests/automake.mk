@@ -27,6 +27,7 @@ SHELL_TESTS = \
 	tests/t0300-store.t \
 	tests/t0302-read-ahead.t \
 	tests/t0303-cache.t \
+	tests/t0303-large-batches.t \
 	tests/t0100-shd.t \
 	tests/t0101-family.t \
 	tests/t0102-surroundings.t \

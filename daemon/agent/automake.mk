@@ -28,6 +28,7 @@ daemon_agent_libshhttp_a_SOURCES = \
 	daemon/agent/conn/conn.c daemon/agent/conn/conn.h \
 	daemon/agent/http/answer.c \
 	daemon/agent/http/append.c daemon/agent/http/append.h \
+	daemon/agent/http/checking.c daemon/agent/http/checking.h \
 	daemon/agent/http/handle_agents.c \
 	daemon/agent/http/handle_basic.c \
 	daemon/agent/http/handle_consume.c \

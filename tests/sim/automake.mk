@@ -27,7 +27,7 @@ SIM_CORE = \
 	libsh/store/window.c
 SIM_WORLD = \
 	tests/sim/chance.c \
-	tests/sim/clients.c \
+	tests/sim/clients.c tests/helper/append_batch.h \
 	tests/sim/clock.c \
 	tests/sim/disk.c \
 	tests/sim/fiber.c \

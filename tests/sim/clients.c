@@ -6,6 +6,7 @@
 #include "libsh/base/clock.h"
 #include "libsh/base/log.h"
 #include "libsh/base/plant.h"
+#include "tests/helper/append_batch.h"
 #include "tests/sim/history.h"
 
 enum { TICK_MS = 6, PLAIN_PRODUCERS = 1 };
@@ -180,7 +181,7 @@ static int produce_batch(struct log *l, struct partition *p, uint32_t value, uns
 		batch_writer_add(&w, &record, NULL);
 	}
 	if (batch_writer_finish(&w, &batch, NULL) == 0)
-		result = log_append_batch(l, p, batch.data, batch.len, first, &last, e);
+		result = append_batch(l, p, &batch, first, &last, e);
 	batch_writer_release(&w);
 	buf_release(&batch);
 	return result;

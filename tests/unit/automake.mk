@@ -43,21 +43,21 @@ tests_unit_test_meta_files_LDADD = $(tests_unit_test_meta_LDADD)
 check_PROGRAMS += tests/unit/test-log
 TESTS += tests/unit/test-log
 tests_unit_test_log_SOURCES = tests/unit/test-log.c tests/unit/tap.h tests/helper/fake_peers.c tests/helper/fake_peers.h \
-	tests/helper/log_driver.c tests/helper/log_driver.h
+	tests/helper/log_driver.c tests/helper/log_driver.h tests/helper/append_batch.h
 tests_unit_test_log_LDADD = daemon/agent/libshlog.a daemon/libshdaemon.a libsh/libshstore.a libsh/libshrun.a libsh/libshformat.a \
 	libsh/libshbase.a $(SQLITE_LIBS) $(JANSSON_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(SNAPPY_LIBS) $(ZLIB_LIBS)
 
 check_PROGRAMS += tests/unit/test-log-edge
 TESTS += tests/unit/test-log-edge
 tests_unit_test_log_edge_SOURCES = tests/unit/test-log-edge.c tests/unit/tap.h tests/helper/fake_peers.c tests/helper/fake_peers.h \
-	tests/helper/log_driver.c tests/helper/log_driver.h
+	tests/helper/log_driver.c tests/helper/log_driver.h tests/helper/append_batch.h
 tests_unit_test_log_edge_LDADD = daemon/agent/libshlog.a daemon/libshdaemon.a libsh/libshstore.a libsh/libshrun.a libsh/libshformat.a \
 	libsh/libshbase.a $(SQLITE_LIBS) $(JANSSON_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(SNAPPY_LIBS) $(ZLIB_LIBS)
 
 check_PROGRAMS += tests/unit/test-log-random
 TESTS += tests/unit/test-log-random
 tests_unit_test_log_random_SOURCES = tests/unit/test-log-random.c tests/unit/tap.h tests/helper/fake_peers.c tests/helper/fake_peers.h \
-	tests/helper/log_driver.c tests/helper/log_driver.h
+	tests/helper/log_driver.c tests/helper/log_driver.h tests/helper/append_batch.h
 tests_unit_test_log_random_LDADD = daemon/agent/libshlog.a daemon/libshdaemon.a libsh/libshstore.a libsh/libshrun.a libsh/libshformat.a \
 	libsh/libshbase.a $(SQLITE_LIBS) $(JANSSON_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS) $(SNAPPY_LIBS) $(ZLIB_LIBS)
 

@@ -9,6 +9,7 @@
 #include "libsh/base/disk.h"
 #include "libsh/format/batch.h"
 #include "libsh/store/meta.h"
+#include "tests/helper/append_batch.h"
 #include "tests/helper/log_driver.h"
 #include "tests/unit/tap.h"
 
@@ -30,7 +31,7 @@ static int64_t append_bytes(struct partition *p, size_t n)
 
 	batch_writer_init(&w, CODEC_NONE, BATCH_MAX_BYTES);
 	if (batch_writer_add(&w, &r, &e) < 0 || batch_writer_finish(&w, &batch, &e) < 0 ||
-		log_append_batch(t.log, p, batch.data, batch.len, &first, &last, &e) < 0)
+		append_batch(t.log, p, &batch, &first, &last, &e) < 0)
 		printf("# append of %zu bytes: %s\n", n, e.text);
 	batch_writer_release(&w);
 	buf_release(&batch);

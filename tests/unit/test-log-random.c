@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "libsh/base/clock.h"
+#include "tests/helper/append_batch.h"
 #include "tests/helper/log_driver.h"
 #include "tests/unit/tap.h"
 
@@ -97,7 +98,7 @@ static void random_batch(int i, struct partition *p)
 		batch_writer_add(&w, &r, NULL);
 	}
 	if (batch_writer_finish(&w, &batch, NULL) == 0 &&
-		log_append_batch(t.log, p, batch.data, batch.len, &first, &last, &t.e) == 0)
+		append_batch(t.log, p, &batch, &first, &last, &t.e) == 0)
 		for (unsigned k = 0; k < n; k++)
 			model_took(i, first + k, first_value + (int32_t)k);
 	batch_writer_release(&w);

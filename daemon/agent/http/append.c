@@ -171,20 +171,37 @@ int append_record(struct append *a, struct topic *t, int64_t partition, struct r
 	return 0;
 }
 
-int append_batch(struct append *a, int64_t partition, void *batch, size_t n, struct err *e)
+const struct partition *append_partition(struct append *a, int64_t partition, struct err *e)
+{
+	struct append_part *part = part_open(a, partition, e);
+
+	return part ? part->partition : NULL;
+}
+
+int append_checked(struct append *a, int64_t partition, struct batch_check *c, struct err *e)
 {
 	struct append_part *part = part_open(a, partition, e);
 	int64_t first, last;
-	struct batch_header h;
 
-	if (!part || batch_header_read(batch, n, &h, e) < 0)
+	if (!part || log_append_checked(a->log, part->partition, c, &first, &last, e) < 0)
 		return -1;
-	/* Batches may come as they were read; where they lay means nothing here, and no checksum covers it. */
-	put_be64(batch, 0);
-	if (log_append_batch(a->log, part->partition, batch, n, &first, &last, e) < 0)
-		return -1;
-	part_took(a, part, first, last, h.record_count > 0 ? h.record_count : 0, n);
+	part_took(a, part, first, last, last - first + 1, c->n);
 	return 0;
+}
+
+int append_batch(struct append *a, int64_t partition, void *batch, size_t n, size_t max_raw_bytes, struct err *e)
+{
+	struct append_part *part = part_open(a, partition, e);
+	struct batch_check c;
+	int result = -1;
+
+	if (!part || log_may_append(a->log, n, e) < 0)
+		return -1;
+	log_check_begin(&c, part->partition, batch, n, max_raw_bytes);
+	if (log_check_run(&c, e) == 0)
+		result = append_checked(a, partition, &c, e);
+	log_check_release(&c);
+	return result;
 }
 
 /* ---- waiting ---- */

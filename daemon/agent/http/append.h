@@ -55,7 +55,12 @@ struct topic *append_topic(struct append *a, struct err *e);
 /* partition -1: chosen by the key, or in turn. */
 int append_record(struct append *a, struct topic *t, int64_t partition, struct record *r,
 	int32_t *chosen, struct err *e);
-int append_batch(struct append *a, int64_t partition, void *batch, size_t n, struct err *e);
+/* A batch that is checked here and now. ERR_TOO_LARGE also when it is more than max_raw_bytes once decompressed; then it is as it was. */
+int append_batch(struct append *a, int64_t partition, void *batch, size_t n, size_t max_raw_bytes, struct err *e);
+/* One that log_check_run() found good. */
+int append_checked(struct append *a, int64_t partition, struct batch_check *c, struct err *e);
+/* Where it goes, if it may. */
+const struct partition *append_partition(struct append *a, int64_t partition, struct err *e);
 /* Wait for what was appended so far; call it once a turn. */
 void append_wait(struct append *a);
 void append_finish(struct append *a);

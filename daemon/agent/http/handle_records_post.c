@@ -8,6 +8,7 @@
  * taken before it is acknowledged, with the exact numbers.
  */
 #include "daemon/agent/http/append.h"
+#include "daemon/agent/http/checking.h"
 #include "daemon/agent/http/handlers.h"
 
 #include "libsh/base/clock.h"
@@ -32,6 +33,7 @@ struct posting {
 	int64_t partition;            /* -1: not given */
 	struct topic *topic;          /* of this turn */
 	struct buf partial;           /* the front of a line or batch */
+	struct checking *checking;    /* of the batch that is next, on a thread; NULL: none */
 	bool body_ended;
 	bool partial_whole;           /* complete, but the log did not take it yet */
 	size_t item_max;              /* bytes of a line or batch */
@@ -50,6 +52,7 @@ static void posting_release(struct http_request *r)
 		append_release(&p->append);
 	loop_timer_cancel(r->server->self->loop, &p->retry);
 	loop_timer_cancel(r->server->self->loop, &p->drained);
+	checking_free(p->checking);
 	buf_release(&p->partial);
 	arena_release(&p->arena);
 }
@@ -82,10 +85,56 @@ static bool is_blank(const char *line, size_t n)
 	return true;
 }
 
-static int take_item(struct posting *p, char *item, size_t n, struct err *e)
+static void batch_checked(void *ctx);
+
+/* 0: what was checked is taken. -1: not now (ERR_BACK_PRESSURE), or it is not good. */
+static int take_checked(struct http_request *r, struct err *e)
 {
+	struct posting *p = r->state;
+	struct batch_check *c = checking_result(p->checking, e);
+	int result = c ? append_checked(&p->append, p->partition, c, e) : -1;
+
+	if (result < 0 && e->code == ERR_BACK_PRESSURE)
+		return -1;
+	checking_free(p->checking);
+	p->checking = NULL;
+	if (!p->partial_whole) /* else drop_partial() does it */
+		http_body_unreserve(r);
+	return result;
+}
+
+/* Also 1: a thread checks it; it is the next item again then. */
+static int take_batch(struct http_request *r, char *item, size_t n, struct err *e)
+{
+	struct posting *p = r->state;
+	const struct partition *partition;
+	struct batch_header h;
+	int result;
+
+	if (p->checking)
+		return checking_is_done(p->checking) ? take_checked(r, e) : 1;
+	partition = append_partition(&p->append, p->partition, e);
+	if (!partition || batch_header_read(item, n, &h, e) < 0)
+		return -1;
+	/* Batches may come as they were read; where they lay means nothing here, and no checksum covers it. */
+	put_be64((uint8_t *)item, 0);
+	if (n <= checking_loop_bytes(partition, batch_codec(&h))) {
+		result = append_batch(&p->append, p->partition, item, n,
+			batch_codec(&h) == CODEC_NONE ? 0 : CHECKING_LOOP_RAW_BYTES, e);
+		if (result == 0 || e->code != ERR_TOO_LARGE || batch_codec(&h) == CODEC_NONE)
+			return result;
+		err_clear(e);
+	}
+	p->checking = checking_new(r, partition, item, n, batch_checked, r, e);
+	return p->checking ? 1 : -1;
+}
+
+static int take_item(struct http_request *r, char *item, size_t n, struct err *e)
+{
+	struct posting *p = r->state;
+
 	if (p->shape == SHAPE_BATCH)
-		return append_batch(&p->append, p->partition, item, n, e);
+		return take_batch(r, item, n, e);
 	if (p->shape == SHAPE_NDJSON && is_blank(item, n))
 		return 0;
 	return take_line(p, item, n, e);
@@ -99,11 +148,16 @@ static int posting_take(struct http_request *r, char *item, size_t n)
 	struct posting *p = r->state;
 	struct err e = ERR_INIT;
 	int64_t now = loop_now_ns(r->server->self->loop);
+	int taken = take_item(r, item, n, &e);
 
-	if (!take_item(p, item, n, &e)) {
+	if (taken == 0) {
 		p->lines++;
 		p->blocked_ns = 0;
 		return 0;
+	}
+	if (taken == 1) {
+		http_body_block(r);
+		return 1;
 	}
 	if (e.code == ERR_BACK_PRESSURE && (!p->blocked_ns ||
 		now - p->blocked_ns < RETRY_FOR_MS * INT64_C(1000000))) {
@@ -337,6 +391,11 @@ static void posting_retry(void *ctx)
 	if (p->over || p->body_ended)
 		posting_end(r);
 	http_body_resume(r);
+}
+
+static void batch_checked(void *ctx)
+{
+	posting_retry(ctx);
 }
 
 static void posting_body_end(struct http_request *r)

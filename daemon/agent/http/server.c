@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include "libsh/base/clock.h"
 #include "libsh/base/log.h"
+#include "libsh/run/work.h"
 #include "libsh/run/settings.h"
 
 /* Clients must not take the descriptors that the log needs. */
@@ -63,6 +64,7 @@ void http_server_free(struct http_server *s)
 		return;
 	s->draining = false;
 	conn_set_release(&s->set);
+	work_pool_free(s->checks);
 	loop_turn_end_cancel(&s->drain_check);
 	loop_timer_cancel(s->self->loop, &s->drain_timer);
 	partition_choice_release(s);

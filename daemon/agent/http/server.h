@@ -46,6 +46,7 @@ struct http_server {
 	uint32_t requests_open;
 	struct timer drain_timer;
 	struct turn_end drain_check;
+	struct work_pool *checks;            /* of checking.c; NULL: none was needed yet */
 	void (*drained)(void *ctx);
 	void *drained_ctx;
 	int64_t date_second;

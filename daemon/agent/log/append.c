@@ -84,19 +84,18 @@ static void append_entry(struct log *l, struct partition *p, const void *batch, 
 }
 
 /* The topic says how its batches are compressed, and this one is not so. */
-static int append_recompress(struct log *l, struct partition *p, const void *batch, size_t n, const struct batch_rules *rules,
-	struct batch_header *h, struct err *e)
+static int check_recompress(struct batch_check *c, struct err *e)
 {
 	struct buf rewritten = BUF_INIT(BATCH_MAX_BYTES); /* stays empty: a writer leaves no gaps */
-	struct batch_reader *reader = batch_reader_new(batch, n, BATCH_MAX_RAW_BYTES, e);
+	struct batch_reader *reader = batch_reader_new(c->batch, c->n, BATCH_MAX_RAW_BYTES, e);
 	struct batch_writer writer;
 	struct record r;
 	int more = -1;
 
-	batch_writer_init(&writer, p->topic->config.compression, BATCH_MAX_RAW_BYTES);
-	writer.producer_id = h->producer_id;
-	writer.producer_epoch = h->producer_epoch;
-	writer.base_sequence = h->base_sequence;
+	batch_writer_init(&writer, c->codec, BATCH_MAX_RAW_BYTES);
+	writer.producer_id = c->header.producer_id;
+	writer.producer_epoch = c->header.producer_epoch;
+	writer.base_sequence = c->header.base_sequence;
 	if (!reader)
 		goto out;
 	while ((more = batch_reader_next(reader, &r, e)) > 0)
@@ -104,13 +103,14 @@ static int append_recompress(struct log *l, struct partition *p, const void *bat
 			more = -1;
 			break;
 		}
-	buf_reset(&l->scratch);
 	if (more == 0)
-		more = batch_writer_finish(&writer, &l->scratch, e);
+		more = batch_writer_finish(&writer, &c->recompressed, e);
 	if (more == 0) /* LogAppendTime and the size limit hold for the new bytes, too */
-		more = batch_validate(l->scratch.data, l->scratch.len, rules, h, &rewritten, e);
+		more = batch_validate(c->recompressed.data, c->recompressed.len, &c->rules, &c->header, &rewritten, e);
 	if (more < 0)
 		err_prefix(e, "compressed as the topic wants");
+	c->batch = c->recompressed.data;
+	c->n = c->recompressed.len;
 out:
 	buf_release(&rewritten);
 	batch_reader_free(reader);
@@ -118,50 +118,50 @@ out:
 	return more;
 }
 
-static void append_rules(const struct topic_config *c, struct batch_rules *rules)
-{
-	*rules = (struct batch_rules){.max_bytes = (size_t)c->max_message_bytes, .require_keys = c->compact,
-		.log_append_time = c->log_append_time, .now_ms = clock_real_ms(), .max_before_ms = c->timestamp_before_ms,
-		.max_after_ms = c->timestamp_after_ms};
-}
-
-int log_append_batch(struct log *l, struct partition *p, void *batch, size_t n, int64_t *base_offset, int64_t *last_offset, struct err *e)
+void log_check_begin(struct batch_check *c, const struct partition *p, void *batch, size_t n, size_t max_raw_bytes)
 {
 	const struct topic_config *config = &p->topic->config;
-	struct batch_header h;
-	struct batch_rules rules;
-	struct buf rewritten = BUF_INIT(BATCH_MAX_BYTES);
-	int result = -1;
 
-	if (append_check(l, p, n, e) < 0)
+	*c = (struct batch_check){.batch = batch, .n = n, .fixed = config->compression_fixed, .codec = config->compression};
+	c->rules = (struct batch_rules){.max_bytes = (size_t)config->max_message_bytes, .max_raw_bytes = max_raw_bytes,
+		.require_keys = config->compact, .log_append_time = config->log_append_time, .now_ms = clock_real_ms(),
+		.max_before_ms = config->timestamp_before_ms, .max_after_ms = config->timestamp_after_ms};
+	buf_init(&c->rewritten, BATCH_MAX_BYTES);
+	buf_init(&c->recompressed, BATCH_MAX_RAW_BYTES);
+}
+
+int log_check_run(struct batch_check *c, struct err *e)
+{
+	if (batch_validate(c->batch, c->n, &c->rules, &c->header, &c->rewritten, e) < 0)
 		return -1;
-	append_seal(l, p); /* now, for it writes to the scratch buffer too */
-	append_rules(config, &rules);
-	if (batch_validate(batch, n, &rules, &h, &rewritten, e) < 0)
-		goto out;
-	if (rewritten.len) {
-		batch = rewritten.data;
-		n = rewritten.len;
+	if (c->rewritten.len) {
+		c->batch = c->rewritten.data;
+		c->n = c->rewritten.len;
 	}
-	if (config->compression_fixed && batch_codec(&h) != config->compression) {
-		if (append_recompress(l, p, batch, n, &rules, &h, e) < 0)
-			goto out;
-		batch = l->scratch.data;
-		n = l->scratch.len;
-	}
-	if (producers_check(l, p, &h, base_offset, last_offset, e) != 0) {
-		result = *last_offset >= 0 ? 0 : -1; /* a retry of what is there already, or an error */
-		goto out;
-	}
-	batch_stamp(batch, p->end, (int32_t)p->epoch);
+	return c->fixed && batch_codec(&c->header) != c->codec ? check_recompress(c, e) : 0;
+}
+
+void log_check_release(struct batch_check *c)
+{
+	buf_release(&c->rewritten);
+	buf_release(&c->recompressed);
+}
+
+int log_append_checked(struct log *l, struct partition *p, struct batch_check *c, int64_t *base_offset, int64_t *last_offset, struct err *e)
+{
+	const struct batch_header *h = &c->header;
+
+	if (append_check(l, p, c->n, e) < 0)
+		return -1;
+	append_seal(l, p);
+	if (producers_check(l, p, h, base_offset, last_offset, e) != 0)
+		return *last_offset >= 0 ? 0 : -1; /* a retry of what is there already, or an error */
+	batch_stamp(c->batch, p->end, (int32_t)p->epoch);
 	*base_offset = p->end;
-	*last_offset = p->end + h.last_offset_delta;
-	producers_note(l, p, &h, p->end);
-	append_entry(l, p, batch, n, &h);
-	result = 0;
-out:
-	buf_release(&rewritten);
-	return result;
+	*last_offset = p->end + h->last_offset_delta;
+	producers_note(l, p, h, p->end);
+	append_entry(l, p, c->batch, c->n, h);
+	return 0;
 }
 
 void append_discard(struct log *l, struct partition *p)

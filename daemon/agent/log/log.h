@@ -78,9 +78,26 @@ int topic_config_check(const char *config_json, bool altering, struct err *e);
 /* ---- append ---- */
 /* Whether a request that would add about n bytes may start; ERR_BACK_PRESSURE, ERR_WAL_FAILED, ERR_FENCED, ERR_UNAVAILABLE otherwise. */
 int log_may_append(struct log *l, size_t n, struct err *e);
-/* One batch as a producer sent it: checked, stamped, copied. *base_offset and *last_offset are final (provisional at level none).
- * An idempotent retry is answered with the original offsets and appends nothing. The batch bytes may be changed in place. */
-int log_append_batch(struct log *l, struct partition *p, void *batch, size_t n, int64_t *base_offset, int64_t *last_offset, struct err *e);
+/*
+ * One batch as a producer sent it, in two steps, because checking what was compressed can take a second. log_check_run() may be called on
+ * any thread, touches nothing but its struct, and may be given up. batch is borrowed and may be changed in place; max_raw_bytes caps what
+ * it may be once decompressed (0: the hard limit), above it is ERR_TOO_LARGE and batch as it was.
+ */
+struct batch_check {
+	struct batch_rules rules;
+	bool fixed;                 /* the topic says how batches are compressed: `codec` */
+	enum codec codec;
+	void *batch;                /* n bytes; in the end those that are stored */
+	size_t n;
+	struct batch_header header; /* of those */
+	struct buf rewritten, recompressed;
+};
+void log_check_begin(struct batch_check *c, const struct partition *p, void *batch, size_t n, size_t max_raw_bytes);
+int log_check_run(struct batch_check *c, struct err *e);
+void log_check_release(struct batch_check *c);
+/* What was found good is stamped and copied. *base_offset and *last_offset are final (provisional at level none). An idempotent retry is
+ * answered with the original offsets and appends nothing. */
+int log_append_checked(struct log *l, struct partition *p, struct batch_check *c, int64_t *base_offset, int64_t *last_offset, struct err *e);
 /* One record; all that arrive for a partition in one turn of the loop form one batch. A timestamp of -1 is now. r->offset is ignored. */
 int log_append_record(struct log *l, struct partition *p, const struct record *r, int64_t *offset, int64_t *timestamp, struct err *e);
 
