@@ -5,6 +5,8 @@
  * fails the handle is opened again, see meta_sqlite_open.c.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
@@ -311,6 +313,20 @@ static int counts(struct meta *base, struct meta_counts *c, struct err *e)
 		m, count_rows(m, meta_sqlite_bind(m, SQL_DEAD_COUNT, e, ""), &c->dead_objects, e), e);
 }
 
+/* What the check of SQLite found, in a line; it tells a page that could not be read by the number of the error. */
+static int verify_found(const struct meta_sqlite *m, const char *text, struct err *e)
+{
+	const char *at = strstr(text, "Page ");
+	char unread[32];
+
+	snprintf(unread, sizeof(unread), "error code=%d", SQLITE_IOERR_DATA);
+	if (at && strstr(at, unread))
+		return err_set(e, ERR_CORRUPT, "metadata %s: page %d does not match its checksum", m->path, atoi(at + strlen("Page ")));
+	if (strncmp(text, "***", 3) == 0 && strchr(text, '\n'))
+		text = strchr(text, '\n') + 1;
+	return err_set(e, ERR_CORRUPT, "metadata %s: %.*s", m->path, (int)strcspn(text, "\n"), text);
+}
+
 /* All pages of all trees are read, and so their checksums compared. */
 static int verify(struct meta *base, struct err *e)
 {
@@ -326,7 +342,7 @@ static int verify(struct meta *base, struct err *e)
 	if (more == 1) {
 		text = (const char *)sqlite3_column_text(s, 0);
 		if (!text || strcmp(text, "ok") != 0)
-			result = err_set(e, ERR_CORRUPT, "metadata %s: %.200s", m->path, text ? text : "cannot be verified");
+			result = verify_found(m, text ? text : "it cannot be verified", e);
 		sqlite3_reset(s);
 	}
 	return meta_sqlite_read_end(m, more < 0 ? -1 : result, e);

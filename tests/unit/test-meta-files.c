@@ -60,7 +60,7 @@ static void make_meta_dir(const struct fixture *f)
 static int sql(const struct fixture *f, const char *text)
 {
 	sqlite3 *db = NULL;
-	int code = sqlite3_open_v2(path_of(f, ""), &db, SQLITE_OPEN_READWRITE, meta_sqlite_page_sum_vfs());
+	int code = sqlite3_open_v2(path_of(f, ""), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, meta_sqlite_page_sum_vfs());
 
 	if (code == SQLITE_OK)
 		code = sqlite3_exec(db, text, NULL, NULL, NULL);
