@@ -107,6 +107,15 @@ test_unreadable() {
 	kill -CONT "$meta"
 	ok 'when it does, what is dead goes' settled 2
 	is "$(offline doomed)" '' 'all of it'
+
+	rules 'list unavailable'
+	kill -KILL "$(shd_pid janitor)"
+	wait_for '[ -n "$(shd_pid janitor)" ]' 20
+	doomed
+	stay 2
+	tap_result $? 'a janitor that could not look at the store deletes nothing'
+	rules
+	ok 'when it can, what is dead goes' settled 2
 }
 
 # One object that the store does not let go holds up no other, whatever it says of it.

@@ -295,6 +295,50 @@ static void test_rules(void)
 	fixture_release(&s.f);
 }
 
+static bool commit_times(struct small *s, int64_t first, int64_t max_timestamp, int64_t max_append_ms)
+{
+	struct segment_run r = make_run(s->topic, 0, s->session, first, first + 10);
+	enum meta_verdict v;
+	uint64_t sequence;
+
+	r.max_timestamp = max_timestamp;
+	r.max_append_ms = max_append_ms;
+	s->f.objects++;
+	return intend(&s->f, s->session, s->f.objects) == 0 &&
+	       commit_runs(&s->f, s->session, s->f.objects, &r, 1, &v, &sequence) == 0 && v == META_ACCEPTED;
+}
+
+/* Clients give what timestamps they like. */
+static void test_times(void)
+{
+	const int64_t year_ms = 365LL * 24 * HOUR_MS, then_ms = 50 * year_ms;
+	struct small s;
+	int result;
+
+	small_init(&s, "{\"retention.ms\":\"3600000\"}");
+	commit_times(&s, 0, then_ms + 100 * year_ms, then_ms);
+	commit_times(&s, 10, INT64_MAX, then_ms);
+	commit_times(&s, 20, -1, then_ms);
+	commit_times(&s, 30, INT64_MIN, then_ms);
+	commit_times(&s, 40, then_ms, then_ms + 2 * HOUR_MS);
+	commit_times(&s, 50, then_ms + 2 * HOUR_MS, 0);
+	commit_times(&s, 60, -1, 0);
+	commit_times(&s, 70, 0, then_ms);
+	retain_at(&s.f, then_ms + HOUR_MS, &result);
+	is_int(log_start(&s), 0, "a timestamp of the future does not make old, nor none, nor one that is no time");
+	retain_at(&s.f, then_ms + HOUR_MS + 1, &result);
+	is_int(log_start(&s), 50, "nor does it keep for ever: then the time of append counts");
+	retain_at(&s.f, then_ms + 3 * HOUR_MS + 1, &result);
+	is_int(log_start(&s), 60, "where that is not known the timestamp does");
+	retain_at(&s.f, then_ms + 9 * year_ms, &result);
+	is_int(log_start(&s), 60, "what has neither stays, and all behind it");
+	ok(reopen(&s.f) == 0 && log_start(&s) == 60 && partition_row(&s.f, s.topic, 0).flushed_end == 80,
+		"ends and log start are as before after a restart");
+	retain_at(&s.f, 0, &result);
+	is_int(log_start(&s), 60, "a clock that goes back brings nothing back");
+	fixture_release(&s.f);
+}
+
 /* The answer to a commit was lost, and its run expired before it was asked for again. */
 static void test_retry(void)
 {
@@ -354,6 +398,7 @@ int main(void)
 	test_model();
 	test_clock();
 	test_rules();
+	test_times();
 	test_retry();
 	test_steps();
 	return done_testing();
