@@ -48,6 +48,7 @@ struct wal *wal_new(struct loop *l, const struct wal_options *o, const struct wa
 	w->ctx = ctx;
 	list_init(&w->files);
 	list_init(&w->staged);
+	list_init(&w->idle_chunks);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
@@ -76,15 +77,13 @@ void wal_stop(struct wal *w)
 		mem_free(f->path);
 		mem_free(f);
 	}
-	while (!list_empty(&w->staged)) {
-		struct wal_chunk *c = list_entry(list_pop(&w->staged), struct wal_chunk, node);
-
-		mem_free(c);
-	}
+	while (!list_empty(&w->staged))
+		mem_free(list_entry(list_pop(&w->staged), struct wal_chunk, node));
+	while (!list_empty(&w->idle_chunks))
+		mem_free(list_entry(list_pop(&w->idle_chunks), struct wal_chunk, node));
 	while (w->spare_count > 0)
 		mem_free(w->spares[--w->spare_count]);
 	loop_turn_end_cancel(&w->kick);
-	mem_free(w->spare_chunk);
 	pthread_mutex_destroy(&w->lock);
 	pthread_cond_destroy(&w->work);
 	pthread_cond_destroy(&w->prepare);
@@ -194,9 +193,9 @@ static struct wal_chunk *wal_stage(struct wal *w, struct wal_file *f, uint64_t p
 
 	if (c && c->file == f && c->position + c->len == position && c->size - c->len >= space)
 		return c;
-	if (size == WAL_CHUNK_BYTES && w->spare_chunk) {
-		c = w->spare_chunk;
-		w->spare_chunk = NULL;
+	if (size == WAL_CHUNK_BYTES && w->idle_chunk_count) {
+		c = list_entry(list_pop(&w->idle_chunks), struct wal_chunk, node);
+		w->idle_chunk_count--;
 	} else {
 		c = mem_alloc(sizeof(*c) + size);
 		c->size = size;

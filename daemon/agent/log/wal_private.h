@@ -7,7 +7,12 @@
 
 #include "daemon/agent/log/wal.h"
 
-enum { WAL_SPARES_MAX = 4, WAL_CHUNK_BYTES = 1 << 20 /* a larger entry has one of its own */ };
+enum {
+	WAL_SPARES_MAX = 4,
+	/* A batch of max.message.bytes as it is unless set fits; a larger entry has a chunk of its own. */
+	WAL_CHUNK_BYTES = (1 << 20) + (64 << 10),
+	WAL_IDLE_CHUNKS_MAX = 4, /* kept for the next entries: fresh memory costs more than the copy into it */
+};
 
 struct wal_chunk { /* bytes on their way to one file */
 	struct list node;
@@ -37,7 +42,9 @@ struct wal {
 	struct list files;         /* changed by the loop only, under lock */
 	size_t file_count;
 	struct list staged;        /* chunks */
-	struct wal_chunk *open_chunk, *spare_chunk;
+	struct wal_chunk *open_chunk;
+	struct list idle_chunks;
+	int idle_chunk_count;
 	uint64_t staged_bytes;
 	uint64_t synced_lsn;
 	bool sync_wanted, stop, failed, failure_reported, no_space;

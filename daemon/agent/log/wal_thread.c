@@ -158,8 +158,9 @@ static void wal_chunks_done(struct wal *w, struct list *chunks)
 
 		pthread_mutex_lock(&w->lock);
 		w->staged_bytes -= c->len;
-		if (!w->spare_chunk && c->size == WAL_CHUNK_BYTES) {
-			w->spare_chunk = c;
+		if (w->idle_chunk_count < WAL_IDLE_CHUNKS_MAX && c->size == WAL_CHUNK_BYTES) {
+			list_push_front(&w->idle_chunks, &c->node); /* the warm one first */
+			w->idle_chunk_count++;
 			c = NULL;
 		}
 		pthread_mutex_unlock(&w->lock);
