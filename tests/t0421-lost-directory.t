@@ -67,6 +67,7 @@ like "$(cat "$SHD_LOG")" 'slot 0 has the id .* the metadata knows it as .*The da
 rm -rf "$DATA"
 fails 1 'unless that is said to be lost' "$STREAMCTL" check --rebuild "$bucket" --to "$DATA/meta/meta.db" --lost-log
 like "$(cat "$TMP/ok.out")" 'offsets go on 1000000000 above' 'which the report repeats'
+is "$(ls "$DATA/meta")" meta.db 'nothing else is left beside it'
 start
 bytes kept >"$TMP/after"
 same "$TMP/after" "$TMP/before" 'everything that was flushed reads the same'

@@ -30,6 +30,7 @@ struct fixture {
 	struct meta *m;
 	int damages, notes;
 	uint64_t segments;
+	bool logs_lost;
 };
 
 static void put(struct fixture *f, const char *name, const void *p, size_t n)
@@ -143,7 +144,8 @@ static int rebuild(struct fixture *f)
 	f->m = NULL;
 	f->damages = f->notes = 0;
 	err_clear(&f->e);
-	f->r = (struct rebuild){.store = f->store, .path = f->path, .note = on_note, .ctx = f, .without_snapshot = f->r.without_snapshot};
+	f->r = (struct rebuild){.store = f->store, .path = f->path, .note = on_note, .ctx = f, .without_snapshot = f->r.without_snapshot,
+		.logs_lost = f->logs_lost};
 	if (rebuild_run(&f->r, &f->e) < 0)
 		return -1;
 	return meta_open("sqlite:", f->dir, false, &f->m, &f->e);
@@ -208,6 +210,12 @@ static bool known(struct fixture *f, const char *name)
 	enum meta_standing standing;
 
 	return f->m->driver->standing(f->m, name, &standing, &f->e) == 0 && standing == META_OBJECT_KNOWN;
+}
+
+static int open_session(struct fixture *f, const struct uuid *slot, struct meta_session *session)
+{
+	err_clear(&f->e);
+	return f->m->driver->session_open(f->m, 0, slot, "", 1000, session, &f->e);
 }
 
 /* ---- tests ---- */
@@ -420,6 +428,63 @@ static void test_failures(void)
 	fixture_release(&f);
 }
 
+/* A copy under another name is not what that name was given to. */
+static void test_copies(void)
+{
+	const struct stretch a = {LIVING, 0, 0, 0, 10, 5};
+	const char *name, *copy, *newest = "meta/0000000000001000-0000000000000009.snapshot";
+	struct uuid id = an_id(0x78);
+	struct arena arena = ARENA_INIT;
+	uint8_t bytes[4096];
+	uint64_t n = 0;
+	struct fixture f;
+
+	fixture_init(&f);
+	put_snapshot(&f, 1, 0, 10);
+	name = put_segment(&f, 1, &a, 1);
+	copy = meta_object_name(&arena, &id, incarnation);
+	f.store->driver->size(f.store, name, &n, NULL);
+	f.store->driver->get(f.store, name, 0, bytes, n, NULL);
+	put(&f, copy, bytes, n);
+	f.store->driver->size(f.store, "meta/0000000000001000-0000000000000001.snapshot", &n, NULL);
+	f.store->driver->get(f.store, "meta/0000000000001000-0000000000000001.snapshot", 0, bytes, n, NULL);
+	put(&f, newest, bytes, n);
+	ok(rebuild(&f) == 0 && f.damages == 2 && f.r.snapshot_number == 1 && f.r.unreadable == 1, "copies under other names are told: %s",
+		f.e.text);
+	ok(known(&f, copy) && row(&f, LIVING, 0).records == 10, "and count for nothing, nor are they removed");
+	arena_release(&arena);
+	fixture_release(&f);
+}
+
+/* The logs are lost with their directories: others take their places, and no offset is given twice. */
+static void test_lost_logs(void)
+{
+	const struct stretch a = {LIVING, 0, 0, 0, 10, 5};
+	struct uuid old = an_id(SLOT), new = an_id(SLOT + 1);
+	struct meta_session session;
+	struct fixture f;
+
+	fixture_init(&f);
+	put_snapshot(&f, 1, 0, 10);
+	put_segment(&f, 1, &a, 1);
+	ok(rebuild(&f) == 0 && row(&f, LIVING, 0).offset_floor == 0, "with the log there: %s", f.e.text);
+	f.m->driver->begin(f.m, NULL);
+	ok(open_session(&f, &new, &session) < 0 && f.e.code == ERR_CONFLICT, "another directory is no slot of this metadata");
+	ok(open_session(&f, &old, &session) == 0, "the one that was is: %s", f.e.text);
+	f.m->driver->commit(f.m, NULL);
+	lose_metadata(&f);
+	f.logs_lost = true;
+	ok(rebuild(&f) == 0 && row(&f, LIVING, 0).flushed_end == 10, "without: %s", f.e.text);
+	ok(row(&f, LIVING, 0).offset_floor == 10 + REBUILD_OFFSETS_JUMP && row(&f, LIVING, 1).offset_floor == REBUILD_OFFSETS_JUMP,
+		"offsets go on far above every end");
+	f.m->driver->begin(f.m, NULL);
+	ok(open_session(&f, &old, &session) < 0 && f.e.code == ERR_CONFLICT, "the old directory is refused");
+	ok(open_session(&f, &new, &session) == 0 && row(&f, LIVING, 0).slot == 0 && row(&f, LIVING, 0).epoch == session.session,
+		"a new one takes its place, and its partitions: %s", f.e.text);
+	f.m->driver->commit(f.m, NULL);
+	fixture_release(&f);
+}
+
 int main(void)
 {
 	test_codec();
@@ -430,5 +495,7 @@ int main(void)
 	test_again();
 	test_topics();
 	test_failures();
+	test_copies();
+	test_lost_logs();
 	return done_testing();
 }
