@@ -44,6 +44,8 @@ SHELL_TESTS = \
 	tests/t0500-crash.t \
 	tests/t0501-power-loss.t \
 	tests/t0502-crash-points.t \
+	tests/t0503-crash-points-s3.t \
+	tests/t0504-recovery-memory.t \
 	tests/t0505-torn-tail.t \
 	tests/t0506-deaths.t \
 	tests/t0510-disk-errors.t \
