@@ -147,11 +147,23 @@ SAY(log_info, "info")
 SAY(log_warn, "warning")
 SAY(log_error, "error")
 
-static void __attribute__((format(printf, 1, 0))) die(const char *fmt, va_list ap)
+/* Agents end by themselves for what was done to them, and for nothing else. */
+static bool has_cause(const char *death)
 {
-	static char text[400];
+	if (strstr(death, "took this slot over"))
+		return sim.node->ghost || sim.backs;
+	if (strstr(death, "the metadata went back in time") || strstr(death, "the metadata is another one"))
+		return sim.backs;
+	return sim.node->failed || strstr(death, "no space") || sim.rotten;
+}
 
-	vsnprintf(text, sizeof(text), fmt, ap);
+static void __attribute__((format(printf, 2, 0))) die(const struct err *e, const char *fmt, va_list ap)
+{
+	static char text[800];
+
+	vsnprintf(text, 400, fmt, ap);
+	if (e)
+		snprintf(text + strlen(text), 400, ": %s", e->text);
 	sim.node->died = text;
 	if (!fiber_inside()) {
 		fprintf(stderr, "the simulator itself: %s\n", text);
@@ -160,6 +172,8 @@ static void __attribute__((format(printf, 1, 0))) die(const char *fmt, va_list a
 	if (sim.verbose)
 		line_print("died: %s", text);
 	sim_event("died", (int64_t)sim.node->life, 0);
+	if (!has_cause(text))
+		sim_anomaly("the agent ends for no reason: %s", text);
 	sim.node->end_at_ns = sim.now_ns;
 	sim.node->by_power = false;
 	fiber_die();
@@ -170,7 +184,7 @@ void fatalx(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	die(fmt, ap);
+	die(NULL, fmt, ap);
 	abort();
 }
 
@@ -179,7 +193,7 @@ void fatal(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	die(fmt, ap);
+	die(NULL, fmt, ap);
 	abort();
 }
 
@@ -187,8 +201,7 @@ void fatal_err(const struct err *e, const char *fmt, ...)
 {
 	va_list ap;
 
-	(void)e;
 	va_start(ap, fmt);
-	die(fmt, ap);
+	die(e, fmt, ap);
 	abort();
 }

@@ -380,8 +380,10 @@ int disk_pread(int fd, void *p, size_t n, int64_t offset, struct err *e)
 	struct inode *i = h->inode;
 	uint8_t *to = p;
 
-	if (!i->anonymous && fiber_inside() && sim_fault(FAULT_READ, 1))
+	if (!i->anonymous && fiber_inside() && sim_fault(FAULT_READ, 1)) {
+		sim.node->failed = true;
 		return err_set(e, ERR_IO, "cannot read at %lld: the simulator says so", (long long)offset);
+	}
 	if (offset + (int64_t)n > i->size)
 		return err_set(e, ERR_CORRUPT, "the file ends at %lld", (long long)i->size);
 	while (n) {

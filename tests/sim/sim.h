@@ -53,7 +53,7 @@ struct node {
 	int64_t lease_until_ms;      /* what the newest renewal that succeeded is worth, without any margin */
 	int64_t steps_left;          /* until it crashes in the middle of what it does; 0: it does not */
 	bool by_power;
-	bool failed;                 /* a write or sync failed in this life */
+	bool failed;                 /* a read, write or sync failed in this life */
 };
 
 enum { SKIP_MAX = 4096, READERS_MAX = 3 };
