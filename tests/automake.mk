@@ -14,6 +14,7 @@ SHELL_TESTS = \
 	tests/t0220-streamctl-records.t \
 	tests/t0221-streamctl-words.t \
 	tests/t0900-man-examples.t \
+	tests/t0910-bench.t \
 	tests/t0300-http-protocol.t \
 	tests/t0301-http-records.t \
 	tests/t0310-http-api.t \

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Programs that tests/bench/run measures with. `make check` builds them, so that they keep compiling, and runs none.
+# Programs that tests/bench/run measures with; tests/t0910-bench.t sees that they work.
 BENCH_COMMON = tests/bench/bench.c tests/bench/bench.h
 check_PROGRAMS += tests/bench/bench-wal
 tests_bench_bench_wal_SOURCES = tests/bench/bench_wal.c $(BENCH_COMMON)
