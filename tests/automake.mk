@@ -39,6 +39,7 @@ SHELL_TESTS = \
 	tests/t0012-design.t \
 	tests/t0230-offline.t \
 	tests/t0400-s3.t \
+	tests/t0405-s3-swift.t \
 	tests/t0410-s3-outage.t \
 	tests/t0420-s3-script.t \
 	tests/t0425-s3-keys.t \
@@ -55,7 +56,7 @@ SHELL_TESTS = \
 	tests/t0540-flipped-bits.t \
 	tests/t0600-sim.t
 TESTS += $(SHELL_TESTS)
-EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/lib-points.sh tests/rgw.sh tests/s3-script.sh tests/deletion.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
+EXTRA_DIST += tests/lib.sh tests/lib-crash.sh tests/lib-points.sh tests/rgw.sh tests/s3-script.sh tests/swift.sh tests/swift-server.py tests/deletion.sh tests/deps.sh tests/run.sh tests/installed.sh .ci/run $(SHELL_TESTS)
 
 # distcheck runs this from where it installed; in a staged directory the paths that were compiled in lead nowhere.
 installcheck-local:

@@ -11,9 +11,10 @@ build='autoconf automake make gcc libc6-dev pkg-config
 	libsqlite3-dev'
 # clang and its run-time for the sanitizers and fuzzers; mandoc lints the manual; the shells try their completions;
 # curl and jq speak to the API from outside; sqlite3 looks into the metadata; xz-utils packs for make distcheck;
-# radosgw with ceph-mon and ceph-osd is an S3 service that is not ours, openssl makes its certificate.
+# radosgw with ceph-mon and ceph-osd is an S3 service that is not ours, openssl makes its certificate; python3-swift is
+# one without conditional create.
 test='clang libclang-rt-14-dev mandoc curl jq sqlite3 bash-completion zsh fish xz-utils binutils
-	radosgw ceph-mon ceph-osd openssl'
+	radosgw ceph-mon ceph-osd openssl python3-swift'
 
 case ${1:-all} in
 all) wanted="$build $test" ;;

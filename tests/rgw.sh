@@ -8,6 +8,7 @@
 #	stop_rgw          ends what was started
 #	restart_rgw       the gateway alone, on the same port, after kill -9 of $RGW_PID
 #	rgw_admin ARG...  radosgw-admin
+#	rgw_raw [NAME]    what lies on its disks: the names, or the path of a copy of one of them
 #	Requests are made with tests/helper/object-tool.
 RGW_DIR=$TMP/rgw
 RGW_PID= RGW_OSD_PID= RGW_MON_PID=
@@ -16,7 +17,7 @@ export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
 unset AWS_SESSION_TOKEN AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION http_proxy https_proxy
 
 rgw_missing() {
-	for rgw_program in ceph-mon ceph-osd radosgw radosgw-admin ceph-authtool monmaptool openssl; do
+	for rgw_program in ceph-mon ceph-osd radosgw radosgw-admin ceph-authtool monmaptool rados openssl; do
 		command -v "$rgw_program" >/dev/null || echo "$rgw_program"
 	done
 }
@@ -109,6 +110,14 @@ restart_rgw() {
 
 rgw_admin() {
 	radosgw-admin -n client.admin -c "$RGW_DIR/ceph.conf" "$@" 2>>"$RGW_DIR/admin.out"
+}
+
+rgw_raw() {
+	if [ $# -eq 0 ]; then
+		rados -c "$RGW_DIR/ceph.conf" -p default.rgw.buckets.data ls
+	else
+		rados -c "$RGW_DIR/ceph.conf" -p default.rgw.buckets.data get "$1" "$RGW_DIR/raw" && echo "$RGW_DIR/raw"
+	fi
 }
 
 rgw_up() {

@@ -65,6 +65,7 @@ is "$(tool list | sort | tr '\n' ' ')" 'big 23000001 empty 0 raced 100000 segmen
 is "$(tool list segments/)" 'segments/1.seg 100000' 'by prefix'
 is "$(object-tool s3://bucket/other list)" '' 'nothing under another prefix'
 object-tool s3://bucket/pages fill many/x "$TMP/empty" 130
+for i in 44 45 46 47 48 49; do object-tool s3://bucket request PUT "pages/many/x-$i+ %41&" >/dev/null; done
 is "$(object-tool s3://bucket/pages list many/ | sort | cksum)" "$(seq 0 129 | sed 's|.*|many/x-& 0|' | sort | cksum)" \
 	'a list of several pages'
 
@@ -114,10 +115,18 @@ ok 'a bucket that keeps versions does not enforce conditions' object-tool s3://v
 ok 'put' object-tool s3://versions put-once one "$TMP/small"
 is "$(code object-tool s3://versions put-once one "$TMP/small")" already_exists 'but the probe finds that out'
 
-SHD_S3_SSE=aws:kms SHD_S3_SSE_KMS_KEY=test-kms object-tool $store put-once secret "$TMP/small" >"$TMP/out" || diag_file "$TMP/out"
-like "$(object-tool s3://bucket request HEAD some/prefix/secret >/dev/null; tool size secret)" 100000 'an object that the service encrypts'
+yes 'what nobody else may read' | head -c 100000 >"$TMP/plain"
+stored() { # NAME: what lies on the disks of the service
+	rgw_raw "$(rgw_raw | grep "_some/prefix/$1\$")"
+}
+tool put-once open "$TMP/plain"
+ok 'an object that the service does not encrypt' grep -q 'nobody else' "$(stored open)"
+SHD_S3_SSE=aws:kms SHD_S3_SSE_KMS_KEY=test-kms object-tool $store put-once secret "$TMP/plain" >"$TMP/out" || diag_file "$TMP/out"
+is "$(tool size secret)" 100000 'one that it does'
+is "$(wc -c <"$(stored secret)")" 100000 'is on its disks'
+fails 1 'and cannot be read there' grep -q 'nobody else' "$(stored secret)"
 tool get secret 0 100000 >"$TMP/out"
-same "$TMP/small" "$TMP/out" 'reads as it was'
+same "$TMP/plain" "$TMP/out" 'but by us it can'
 SHD_S3_SSE=aws:kms SHD_S3_SSE_KMS_KEY=test-kms object-tool $store put-once secret-big "$TMP/large" >/dev/null
 tool get secret-big 1000000 5000000 >"$TMP/out"
 tail -c +1000001 "$TMP/large" | head -c 5000000 >"$TMP/want"
@@ -132,7 +141,7 @@ else
 fi
 
 tls=https://127.0.0.1:$RGW_TLS_PORT
-like "$(SHD_S3_ENDPOINT=$tls tool size raced)" 'unavailable: .*certificate' 'TLS: a certificate that nobody vouches for is refused'
+like "$(SHD_S3_ENDPOINT=$tls tool size raced)" 'unavailable: .*certificate.*; set s3.ca_file' 'TLS: a certificate that nobody vouches for is refused, with what to do'
 is "$(SHD_S3_ENDPOINT=$tls SHD_S3_CA_FILE=$RGW_DIR/cert.pem object-tool $store size raced)" 100000 'one that s3.ca_file vouches for is taken'
 like "$(SHD_S3_ENDPOINT=https://localhost:$RGW_TLS_PORT SHD_S3_CA_FILE=$RGW_DIR/cert.pem tool size raced)" 'unavailable: .*subject name' 'for its own name only'
 ok 'an object goes over TLS' env SHD_S3_ENDPOINT="$tls" SHD_S3_CA_FILE="$RGW_DIR/cert.pem" object-tool $store put-once tls "$TMP/large"
