@@ -12,7 +12,7 @@ megabytes=${SH_TEST_LONG:+3000}
 megabytes=${megabytes:-300}
 
 start() {
-	start_shd -O "object.url=fault:$RULES:file://$TMP/objects" -O segment.max_age=1h -O wal.index_max_bytes=64K -O wal.max_bytes=8G \
+	start_shd -O "object.url=fault:$RULES:file://$TMP/objects" -O segment.max_age=1h -O wal.max_bytes=8G \
 		-O cache.max_bytes=64M "$@"
 }
 peak_kib() { # NAME of the line in the status of the agent
@@ -42,7 +42,7 @@ diag "idle: $idle KiB resident, $room KiB of addresses"
 limit=$((room + 96 * 1024))
 before=$(ulimit -S -v)
 ok "a limit of $limit KiB" ulimit -S -v "$limit"
-start
+start -O wal.index_max_bytes=64K
 ulimit -S -v "$before"
 tap_result 0 'it recovers'
 diag "recovered: $(peak_kib VmHWM) KiB resident at most, $(peak_kib VmPeak) KiB of addresses"
