@@ -27,6 +27,7 @@ struct object_store;
 /* What a driver knows without asking its store. */
 struct object_store_state {
 	bool paused;            /* it failed several times in a row: most calls fail at once, for a while */
+	int64_t pause_left_ms;  /* until one call is let through */
 	uint64_t failures;      /* in a row */
 	bool looks_first;       /* it would let a name be written twice, so put looks whether it is taken */
 	int64_t clock_ahead_ms; /* the store's clock before ours, where that had to be corrected; else 0 */

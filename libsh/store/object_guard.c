@@ -175,11 +175,14 @@ static int guard_prepare(struct object_store *s, struct err *e)
 static void guard_state(struct object_store *s, struct object_store_state *state)
 {
 	struct guard_store *g = guard_of(s);
+	int64_t left_ms;
 
 	*state = object_store_state(g->inner);
 	pthread_mutex_lock(&g->lock);
 	state->failures = (uint64_t)g->failures;
 	state->paused = g->failures >= FAILURES_MAX;
+	left_ms = g->closed_until_ms - clock_mono_ms();
+	state->pause_left_ms = state->paused && left_ms > 0 ? left_ms : 0;
 	pthread_mutex_unlock(&g->lock);
 }
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The guard before an object store: a breaker that opens, tries and closes, and rates that are kept. */
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <time.h>
 #include "libsh/base/clock.h"
 #include "libsh/base/mem.h"
@@ -9,14 +12,19 @@
 struct fake {
 	struct object_store base;
 	enum err_code fail; /* ERR_NONE: succeed */
-	int calls;
+	int calls; /* atomic */
+	int delay_ms;
 };
+enum { CALLS_TOGETHER = 12 };
 
 static int fake_size(struct object_store *s, const char *name, uint64_t *bytes, struct err *e)
 {
 	struct fake *f = container_of(s, struct fake, base);
 
-	f->calls++;
+	struct timespec delay = {0, f->delay_ms * 1000000L};
+
+	__atomic_add_fetch(&f->calls, 1, __ATOMIC_RELAXED);
+	nanosleep(&delay, NULL);
 	*bytes = 1;
 	return f->fail ? err_set(e, f->fail, "%s fails", name) : 0;
 }
@@ -104,9 +112,42 @@ static void test_rate(void)
 	object_store_free(s);
 }
 
+static void *size_in_thread(void *ctx)
+{
+	return (void *)(intptr_t)size_of(ctx);
+}
+
+/* Calls that were under way together and fail together are one failure of the store. */
+static void test_together(void)
+{
+	struct fake f = {.base.driver = &fake_driver, .fail = ERR_UNAVAILABLE, .delay_ms = 300};
+	struct object_store *s = object_guard_new(&f.base, 0, 0);
+	struct object_store_state state;
+	pthread_t threads[CALLS_TOGETHER];
+
+	state = object_store_state(s);
+	ok(!state.paused && !state.failures, "at first nothing has failed");
+	for (int i = 0; i < CALLS_TOGETHER; i++)
+		if (pthread_create(&threads[i], NULL, size_in_thread, s))
+			abort();
+	for (int i = 0; i < CALLS_TOGETHER; i++)
+		pthread_join(threads[i], NULL);
+	state = object_store_state(s);
+	ok(state.paused && state.failures == CALLS_TOGETHER, "then all that were under way have");
+	/* Each doubling would have made the pause longer, up to 5 s. */
+	ok(state.pause_left_ms <= 500, "the pause after them is the first one, not the twelfth");
+	f.delay_ms = 0;
+	f.fail = ERR_NONE;
+	ok(asked_again(s, &f, 30000), "then one call is let through");
+	state = object_store_state(s);
+	ok(!state.paused && !state.failures, "and one success ends it");
+	object_store_free(s);
+}
+
 int main(void)
 {
 	test_breaker();
+	test_together();
 	test_rate();
 	return done_testing();
 }
