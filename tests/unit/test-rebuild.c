@@ -30,7 +30,7 @@ struct fixture {
 	struct meta *m;
 	int damages, notes;
 	uint64_t segments;
-	bool logs_lost;
+	bool logs_lost, quiet;
 };
 
 static void put(struct fixture *f, const char *name, const void *p, size_t n)
@@ -49,6 +49,8 @@ struct stretch {
 	uint32_t epoch;
 };
 
+static uint32_t last_epoch; /* of the next run; 0: its first */
+
 static const char *put_named(
 	struct fixture *f, uint64_t number, const char *topic, const struct stretch *runs, size_t count)
 {
@@ -66,7 +68,7 @@ static const char *put_named(
 	buf_add_zeros(&b, 10 * count); /* blocks that nobody reads */
 	for (size_t i = 0; i < count; i++) {
 		struct segment_run_detail d = {.run = {.topic = an_id(runs[i].topic), .partition = runs[i].partition,
-			.first_epoch = runs[i].epoch, .last_epoch = runs[i].epoch, .previous_end = runs[i].previous_end, .first_offset = runs[i].first, .end_offset = runs[i].end,
+			.first_epoch = runs[i].epoch, .last_epoch = last_epoch ? last_epoch : runs[i].epoch, .previous_end = runs[i].previous_end, .first_offset = runs[i].first, .end_offset = runs[i].end,
 			.records = (uint64_t)(runs[i].end - runs[i].first), .raw_bytes = 10, .position = SEGMENT_HEADER_BYTES + 10 * i,
 			.stored_bytes = 10}};
 		struct segment_block block = {.position = SEGMENT_HEADER_BYTES + 10 * i, .stored_bytes = 10, .raw_bytes = 10,
@@ -121,7 +123,8 @@ static void on_note(void *ctx, bool damage, const char *where, const char *text)
 	struct fixture *f = ctx;
 
 	*(damage ? &f->damages : &f->notes) += 1;
-	printf("# %s: %s\n", where, text);
+	if (!f->quiet)
+		printf("# %s: %s\n", where, text);
 }
 
 static void fixture_init(struct fixture *f)
@@ -485,6 +488,113 @@ static void test_lost_logs(void)
 	fixture_release(&f);
 }
 
+/*
+ * Histories by chance: lives of one partition that append, build segments that are committed or not, die with their log or without it.
+ * What was committed must come back as it was, whatever else lies in the store.
+ */
+enum { OFFSETS = 400, BUILT = 64, HISTORIES = 10 };
+
+struct history {
+	unsigned seed;
+	int epochs[OFFSETS];           /* of the records as the log has them now */
+	int built[BUILT][OFFSETS];     /* as each segment has them */
+	char names[BUILT][OBJECT_NAME_MAX + 1];
+	int count;
+	int64_t end, committed;
+	int epoch;
+};
+
+static unsigned pick(struct history *h, unsigned n)
+{
+	h->seed = h->seed * 1103515245u + 12345u;
+	return (h->seed >> 16) % n;
+}
+
+static void build(struct history *h, struct fixture *f, bool commit)
+{
+	int64_t to = h->committed + 1 + (int64_t)pick(h, (unsigned)(h->end - h->committed));
+	struct stretch run = {LIVING, 0, h->committed, h->committed, to, (uint32_t)h->epochs[h->committed]};
+
+	memcpy(h->built[h->count], h->epochs, sizeof(h->epochs));
+	last_epoch = (uint32_t)h->epochs[to - 1];
+	snprintf(h->names[h->count], sizeof(h->names[0]), "%s", put_segment(f, (uint64_t)h->count + 1, &run, 1));
+	last_epoch = 0;
+	h->count++;
+	if (commit)
+		h->committed = to;
+}
+
+static void live(struct history *h, struct fixture *f)
+{
+	int64_t snapshot_at = 1 + (int64_t)pick(h, BUILT / 2);
+	bool taken = false;
+
+	while (h->count < BUILT / 2 && h->end < OFFSETS - 20) {
+		unsigned what = pick(h, 10);
+
+		if (what < 4)
+			for (unsigned n = 1 + pick(h, 12); n > 0; n--)
+				h->epochs[h->end++] = h->epoch;
+		else if (what < 8 && h->end > h->committed)
+			build(h, f, what < 6);
+		else if (what == 8)
+			h->epoch++; /* another life, with its log */
+		else if (what == 9 && pick(h, 3) == 0) {
+			h->end = h->committed; /* and one without */
+			h->epoch += 1000;
+		}
+		if (!taken && h->count >= snapshot_at) {
+			put_snapshot(f, 1, 0, h->committed);
+			taken = true;
+		}
+	}
+	if (!taken)
+		put_snapshot(f, 1, 0, h->committed);
+}
+
+/* How many committed offsets come from another segment than one that has their record. */
+static int count_wrong(struct history *h, struct fixture *f)
+{
+	struct segment_run run;
+	int wrong = 0;
+
+	for (int64_t offset = 0; offset < h->committed; offset++) {
+		const char *name = holder(f, offset, &run);
+		int i = 0;
+
+		while (i < h->count && strcmp(h->names[i], name) != 0)
+			i++;
+		wrong += i == h->count || run.first_offset > offset || h->built[i][offset] != h->epochs[offset];
+	}
+	return wrong;
+}
+
+static void test_histories(void)
+{
+	static struct history h;
+	int wrong = 0, damages = 0, failed = 0;
+	struct fixture f;
+
+	for (unsigned seed = 1; seed <= HISTORIES; seed++) {
+		int before = wrong;
+
+		memset(&h, 0, sizeof(h));
+		h.seed = seed;
+		h.epoch = 5;
+		fixture_init(&f);
+		f.quiet = true;
+		live(&h, &f);
+		failed += rebuild(&f) < 0;
+		wrong += f.m ? count_wrong(&h, &f) : 0;
+		damages += f.damages;
+		if (wrong > before)
+			printf("# seed %u\n", seed);
+		fixture_release(&f);
+	}
+	ok(failed == 0 && wrong == 0, "of %d histories what was committed comes back: %d failed, %d offsets are wrong", HISTORIES, failed, wrong);
+	is_int(damages, 0, "and nothing is called damage");
+}
+
 int main(void)
 {
 	test_codec();
@@ -497,5 +607,6 @@ int main(void)
 	test_failures();
 	test_copies();
 	test_lost_logs();
+	test_histories();
 	return done_testing();
 }
