@@ -107,8 +107,9 @@ enum session_renewed_flags { SESSION_RENEWED_MORE = 1 /* ask again */ };
 #define TOPIC_DELETE_FIELDS(F, S) F(S, STR, name)
 #define PRODUCER_IDS_FIELDS(F, S) F(S, U32, count)
 #define PRODUCER_IDS_GIVEN_FIELDS(F, S) F(S, I64, first)
+/* behind: name of an object in the store that is from after this metadata; empty: it did not go back in time, as far as is known. */
 #define META_STATUS_FIELDS(F, S) F(S, U64, topics) F(S, U64, partitions) F(S, U64, live_objects) F(S, U64, live_bytes) \
-	F(S, U64, pending_objects) F(S, U64, dead_objects) F(S, U64, records) F(S, STR, url)
+	F(S, U64, pending_objects) F(S, U64, dead_objects) F(S, U64, records) F(S, STR, url) F(S, STR, behind)
 
 /* One descriptor: the WAL file, read-only. sources: rows of source_row, sorted by (topic, partition). */
 #define SEGMENT_BUILD_FIELDS(F, S) F(S, U64, session) F(S, U32, slot) F(S, UUID, slot_id) F(S, U64, generation) \

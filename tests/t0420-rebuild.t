@@ -81,9 +81,11 @@ ok 'a name of a newer metadata is noticed' wait_for 'grep -q "from another metad
 produce short 0 1 10
 flushed short 10
 "$STREAMCTL" topic delete short --yes -q
+: >"$SHD_LOG"
 kill -KILL "$(shd_pid janitor)"
 kill -KILL "$(shd_pid meta)"
 ok 'and remembered' wait_for 'grep -q "asking for dead objects: this metadata went back in time" "$SHD_LOG"' 20
+ok 'the status says so' wait_for 'api GET /api/v1/status | jq -r ".problems[]" | grep -q "the metadata went back in time"' 20
 is "$("$STREAMCTL" cat "$DATA/objects" -t short -f '%o\n' 2>/dev/null | sort -un | wc -l)" 10 'nothing is deleted'
 rm "$newer"
 ok 'until it is gone' wait_for '[ "$("$STREAMCTL" cat "$DATA/objects" -t short -f "%o\n" 2>/dev/null | wc -l)" = 0 ]' 30

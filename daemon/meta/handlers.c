@@ -182,9 +182,11 @@ static int handle_meta_status(struct meta_role *r, const void *body, void *reply
 {
 	struct msg_meta_status *out = reply;
 	struct meta_counts c;
+	const char *behind;
 
 	(void)body;
-	if (r->meta->driver->counts(r->meta, &c, e) < 0)
+	if (r->meta->driver->counts(r->meta, &c, e) < 0 ||
+		r->meta->driver->behind(r->meta, &r->turn.arena, &behind, e) < 0)
 		return -1;
 	*out = (struct msg_meta_status){.topics = c.topics,
 		.partitions = c.partitions,
@@ -193,7 +195,8 @@ static int handle_meta_status(struct meta_role *r, const void *body, void *reply
 		.pending_objects = c.pending_objects,
 		.dead_objects = c.dead_objects,
 		.records = c.records,
-		.url = r->url};
+		.url = r->url,
+		.behind = behind};
 	return 0;
 }
 

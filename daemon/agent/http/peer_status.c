@@ -28,6 +28,7 @@ static void meta_answered(void *ctx, const void *reply, struct chan_message *mes
 	if (!e && reply) {
 		p->meta = *(const struct msg_meta_status *)reply;
 		p->meta.url = arena_strdup(&p->r->arena, p->meta.url ? p->meta.url : "");
+		p->meta.behind = arena_strdup(&p->r->arena, p->meta.behind ? p->meta.behind : "");
 		p->meta_known = true;
 	}
 	peer_status_try_answer(p);

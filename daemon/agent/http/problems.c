@@ -59,6 +59,9 @@ static void add_peers(struct buf *out, const struct role_self *self, const struc
 		add(out, "%s", self->family_problem);
 	if (!p->meta_known)
 		add(out, "the process that owns the metadata does not answer");
+	else if (p->meta.behind && *p->meta.behind)
+		add(out, "the metadata went back in time, or another shd uses this object store: %s there is from after it; nothing is "
+			"deleted and no snapshot is taken, see streamhouse-recovery(7)", p->meta.behind);
 	if (!p->store_known)
 		add(out, "the process that owns the object store does not answer");
 	else if (p->store.failing && is_fresh(p->store.last_error_ms, STORE_FRESH_MS))
