@@ -56,22 +56,38 @@ void window_close(struct window *w)
 	w->memory = NULL;
 }
 
+/* How much of what is held stands at `start` and behind: it is moved to the front and not read again. */
+static size_t window_keep(struct window *w, uint64_t start)
+{
+	size_t kept;
+
+	if (start < w->start || start >= w->start + w->len)
+		return 0;
+	kept = (size_t)(w->start + w->len - start);
+	if (w->direct_fd >= 0 && kept % PAGE) /* the end of a file of odd size */
+		return 0;
+	memmove(w->data, w->data + (start - w->start), kept);
+	return kept;
+}
+
 static int window_load(struct window *w, uint64_t position, size_t need, struct err *e)
 {
 	bool direct = w->direct_fd >= 0;
-	size_t before = direct ? position % PAGE : 0, want = before + (need > w->read_bytes ? need : w->read_bytes);
+	size_t before = direct ? position % PAGE : 0, want = before + (need > w->read_bytes ? need : w->read_bytes), kept;
+	uint64_t start = position - before;
 
 	if (direct)
 		want = align_up(want);
 	if (want > w->capacity)
 		window_allocate(w, want);
-	w->start = position - before;
+	kept = window_keep(w, start);
+	w->start = start;
 	w->len = 0;
-	if (want > w->size - w->start) {
-		want = (size_t)(w->size - w->start);
+	if (want > w->size - start) {
+		want = (size_t)(w->size - start);
 		direct = direct && want % PAGE == 0; /* only a file of odd size ends so */
 	}
-	if (disk_pread(direct ? w->direct_fd : w->fd, w->data, want, (int64_t)w->start, e))
+	if (disk_pread(direct ? w->direct_fd : w->fd, w->data + kept, want - kept, (int64_t)(start + kept), e))
 		return -1;
 	w->len = want;
 	return 0;

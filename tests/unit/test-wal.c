@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "libsh/base/disk.h"
 #include "libsh/store/wal_file.h"
+#include "libsh/store/window.h"
 #include "tests/unit/tap.h"
 #include "tests/unit/wal_fixture.h"
 
@@ -390,6 +391,46 @@ static void test_list(void)
 	rmdir(dir);
 }
 
+/* Wherever it is moved to, and whatever it kept of where it was, a window shows what stands in the file. */
+static void test_window(size_t file_bytes, bool direct, size_t read_bytes)
+{
+	char path[] = "sh-test-window.XXXXXX";
+	uint8_t *bytes = mem_alloc(file_bytes);
+	int fd = mkstemp(path), wrong = 0, failed = 0;
+	struct window w;
+	uint64_t position = 0;
+
+	for (size_t i = 0; i < file_bytes; i++)
+		bytes[i] = (uint8_t)(i * i >> 9 ^ i >> 2);
+	if (fd < 0 || unlink(path) || disk_pwrite(fd, bytes, file_bytes, 0, NULL) || disk_sync(fd, NULL) ||
+		window_open(&w, fd, direct, read_bytes, NULL))
+		abort();
+	for (unsigned i = 0; i < 2000; i++) {
+		size_t need = (size_t)random() % (random() % 8 ? 3000 : 40000), have;
+		const uint8_t *p = window_at(&w, position, need, &have, NULL);
+
+		failed += !p;
+		if (p)
+			wrong += position > file_bytes ? have != 0 :
+				have > file_bytes - position || (have < need && have != file_bytes - position) ||
+					memcmp(p, bytes + position, have) != 0;
+		/* mostly on, sometimes a little back, or anywhere, behind the end as well */
+		if (random() % 16)
+			position += need;
+		else if (random() % 2)
+			position -= position < 5000 ? position : (uint64_t)random() % 5000;
+		else
+			position = (uint64_t)random() % (file_bytes + 1000);
+		if (position > file_bytes + 1000)
+			position = 0;
+	}
+	ok(!failed && !wrong, "a window of %zu over %zu bytes%s: %d reads failed, %d showed something else", read_bytes,
+		file_bytes, direct ? ", past the page cache" : "", failed, wrong);
+	window_close(&w);
+	close(fd);
+	mem_free(bytes);
+}
+
 int main(void)
 {
 	test_header();
@@ -402,5 +443,10 @@ int main(void)
 	test_large();
 	test_must_understand();
 	test_list();
+	for (int direct = 0; direct < 2; direct++) {
+		test_window(256 << 10, direct, 16 << 10);
+		test_window((256 << 10) + 777, direct, 16 << 10);
+		test_window((64 << 10) + 4096, direct, 141);
+	}
 	return done_testing();
 }
