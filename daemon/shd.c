@@ -2,6 +2,7 @@
 /* The command line of shd. What it does then is supervisor.c. */
 #include "config.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,16 @@ static int print_mdoc(const struct values *v)
 	return print(&b);
 }
 
+/* One that comes before the loop listens waits for it, instead of ending us. */
+static void hold_reload(void)
+{
+	sigset_t reload;
+
+	sigemptyset(&reload);
+	sigaddset(&reload, SIGHUP);
+	sigprocmask(SIG_BLOCK, &reload, NULL);
+}
+
 static int run(const struct values *v)
 {
 	struct configuration c = {.file = v->file, .profile = v->profile, .data_dir = v->data_dir,
@@ -110,6 +121,8 @@ static int run(const struct values *v)
 		return puts("shd " PACKAGE_VERSION) < 0 ? err_exit_status(ERR_IO) : 0;
 	if (v->mdoc || v->profiles_mdoc)
 		return print_mdoc(v);
+	if (!v->check)
+		hold_reload();
 	s = configuration_load(&c, &e);
 	if (!s)
 		return complain(&e);

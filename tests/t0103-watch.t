@@ -72,6 +72,20 @@ wait "$SHD_PID"
 is $? 1 'an agent that dies while it drains is not: the rest drains, status 1'
 SHD_PID=
 rm "$DATA/test-agent"
+
+# ---- a reload asked for before it can be heard ----
+mkfifo "$TMP/conf"
+launch_shd -f "$TMP/conf"
+exec 9>"$TMP/conf" # it has opened it, too
+echo 'log.level = debug' >"$TMP/conf.new"
+mv "$TMP/conf.new" "$TMP/conf"
+kill -HUP "$SHD_PID"
+echo 'log.level = info' >&9
+exec 9>&-
+ok 'SIGHUP while it reads its configuration does not end it' wait_for '[ -e "$DATA/run/ready" ]' 30
+ok 'and is heard later' wait_for 'logged "settings reloaded; changed: log.level"' 20
+stop_shd
+is $? 0 'and it ends as it should'
 unset SHD_LIBEXEC
 
 # ---- the real ones ----

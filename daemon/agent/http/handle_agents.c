@@ -106,7 +106,7 @@ void handle_agent_metrics(struct http_request *r)
 	for (int i = 0; i < 2; i++) {
 		json_write_name(&out, i ? "uptimeMs" : "uptime_ms");
 		if (slot == r->server->self->index)
-			json_write_int(&out, clock_real_ms() - r->server->started_ms);
+			json_write_int(&out, http_server_uptime_ms(r->server));
 		else
 			json_write_null(&out);
 	}

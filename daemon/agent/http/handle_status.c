@@ -101,7 +101,7 @@ static void answer_prometheus(struct http_request *r, const struct peer_status *
 
 	log_get_status(r->server->log, &log);
 	metric(&out, "uptime_seconds", "gauge", "Time since the agent started.",
-		(clock_real_ms() - r->server->started_ms) / 1e3);
+		(double)http_server_uptime_ms(r->server) / 1e3);
 	write_log_metrics(&out, &log);
 	write_http_metrics(&out, r->server);
 	write_peer_metrics(&out, p);
@@ -261,7 +261,7 @@ static void answer_status(struct http_request *r, const struct peer_status *p)
 	problems_write(&out, s, &log, p);
 	json_write_member_string(&out, "version", PACKAGE_VERSION);
 	json_write_member_string(&out, "started_at", clock_format_rfc3339(s->started_ms, started));
-	json_write_member_int(&out, "uptime_ms", clock_real_ms() - s->started_ms);
+	json_write_member_int(&out, "uptime_ms", http_server_uptime_ms(s));
 	json_write_member_uint(&out, "agents", s->self->count);
 	write_paths(&out, s->self, &log, p);
 	write_totals(&out, s);

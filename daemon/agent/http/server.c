@@ -51,6 +51,7 @@ struct http_server *http_server_new(struct role_self *self, struct log *log)
 	s->self = self;
 	s->log = log;
 	s->started_ms = clock_real_ms();
+	s->started_boot_ms = clock_boot_ms();
 	s->date_second = -1;
 	s->address = mem_strdup("");
 	conn_set_init(&s->set, self->loop, &http_pipeline_handlers, s, sizeof(struct http_conn));
@@ -70,6 +71,11 @@ void http_server_free(struct http_server *s)
 	partition_choice_release(s);
 	mem_free(s->address);
 	mem_free(s);
+}
+
+int64_t http_server_uptime_ms(const struct http_server *s)
+{
+	return clock_boot_ms() - s->started_boot_ms;
 }
 
 struct conn *http_server_attach(struct http_server *s, int fd, struct err *e)

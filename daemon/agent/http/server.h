@@ -41,7 +41,7 @@ struct http_server {
 	char *address;                       /* first one that is listened on */
 	size_t large_body_max;
 	bool serving, draining;
-	int64_t started_ms;
+	int64_t started_ms, started_boot_ms; /* real clock, and the one that nobody sets */
 	size_t body_bytes;                   /* being collected */
 	uint32_t requests_open;
 	struct timer drain_timer;
@@ -74,6 +74,8 @@ void http_server_check_drained(struct http_server *s); /* at the end of this tur
 /* pipeline.c */
 extern const struct conn_handlers http_pipeline_handlers;
 void http_conn_advance(struct http_conn *c); /* after an answer was completed or the queue has changed */
+
+int64_t http_server_uptime_ms(const struct http_server *s);
 
 /* partition_choice.c */
 void partition_choice_release(struct http_server *s); /* forgets all choices */
