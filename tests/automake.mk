@@ -26,7 +26,6 @@ SHELL_TESTS = \
 	tests/t0401-store.t \
 	tests/t0421-lost-directory.t \
 	tests/t0422-rebuild-s3.t \
-	tests/t0300-store.t \
 	tests/t0302-read-ahead.t \
 	tests/t0303-cache.t \
 	tests/t0303-large-batches.t \
