@@ -29,7 +29,7 @@
 	P(refusal_believed, "a refused commit is acted on without asking whether the session is over")     \
 	P(back_in_time_taken, "metadata older than what was seen are taken")                               \
 	P(back_in_time_judged, "older metadata judge commits of an agent that has seen newer ones")         \
-	P(seek_from_later_end, "a seek by time begins at the flushed end of when meta answers, not of when it was asked") \
+	P(seek_to_batch, "a seek by time ends at the first record of a batch, not at the first that is late enough") \
 	P(none_called_wal, "an answer at level none says wal")                                             \
 	P(wal_crc_not_checked, "entries of the WAL are read without a look at their checksum")             \
 	P(producer_left_behind, "a batch that is in a segment is not written again for its producer's sake") \

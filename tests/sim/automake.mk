@@ -29,12 +29,13 @@ SIM_WORLD = \
 	tests/sim/chance.c \
 	tests/sim/clients.c tests/helper/append_batch.h \
 	tests/sim/clock.c \
-	tests/sim/disk.c \
+	tests/sim/disk.c tests/sim/disk_crash.c tests/sim/disk_private.h \
 	tests/sim/fiber.c \
 	tests/sim/history.c tests/sim/history.h \
 	tests/sim/memory.c \
 	tests/sim/meta.c \
 	tests/sim/peers.c \
+	tests/sim/producers.c \
 	tests/sim/sim.c tests/sim/sim.h tests/sim/threads.h tests/sim/world.c
 SIM_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS) -DSH_WAL_FILE_BYTES=131072 -include $(top_srcdir)/tests/sim/threads.h
 SIM_LIBS = daemon/libshdaemon.a libsh/libshrun.a libsh/libshformat.a libsh/libshbase.a \

@@ -1,26 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Clients of the log: who produces, consumes, seeks, makes and deletes topics. What they are told goes into the history. */
+/* Clients of the log: who consumes, seeks, makes and deletes topics; producers.c: who produces. What they are told goes into the history. */
 #include <stdio.h>
 #include <string.h>
 
 #include "libsh/base/clock.h"
 #include "libsh/base/log.h"
-#include "libsh/base/plant.h"
-#include "tests/helper/append_batch.h"
 #include "tests/sim/history.h"
 
-enum { TICK_MS = 6, PLAIN_PRODUCERS = 1 };
+enum { TICK_MS = 6 };
 
 static unsigned rounds;       /* in the calm: how often all was read back */
 
-struct client_wait {
-	struct log_wait wait;
-	int part;
-	unsigned generation;
-	int64_t first, end;
-	uint32_t value;
-	struct retrier *retrier;
-};
 struct reader {
 	struct clients *clients;
 	struct log_fetch fetch;
@@ -44,207 +34,16 @@ struct clients {
 	int64_t calm_since_ns;
 };
 
-/* An idempotent producer, which sends a batch until it knows what became of it. It outlives the agents. */
-static struct retrier {
-	int64_t id;
-	int32_t sequence;     /* of the next batch */
-	unsigned generation;
-	uint32_t value;       /* of the batch under way; 0: none */
-	unsigned count;
-	int64_t at;           /* where it was appended last; -1: nowhere yet */
-	uint64_t asked_life;  /* that has not answered yet; 0: none */
-} retriers[PARTS];
-static int64_t next_producer_id;
-
 void clients_reset(void)
 {
 	history_reset();
-	memset(retriers, 0, sizeof(retriers));
-	next_producer_id = 1;
+	producers_reset();
 	rounds = 0;
 }
 
 bool clients_checked(void)
 {
 	return rounds >= 2;
-}
-
-static struct partition *part_of(struct log *l, int i)
-{
-	struct topic *t = log_topic(l, history_names[i / PARTITIONS], strlen(history_names[i / PARTITIONS]));
-
-	if (!t || !history_topic(i / PARTITIONS, &t->id))
-		return NULL;
-	return log_partition(l, t->name, strlen(t->name), i % PARTITIONS, NULL);
-}
-
-static unsigned generation_of(int part)
-{
-	return topic_history[part / PARTITIONS].generation;
-}
-
-/* ---- producers ---- */
-
-static void retrier_told(struct retrier *r, const struct client_wait *c, bool good)
-{
-	if (r->asked_life == sim.node->life)
-		r->asked_life = 0;
-	if (!good || r->value != c->value || r->generation != c->generation)
-		return;
-	r->sequence += (int32_t)r->count;
-	r->value = 0;
-}
-
-static void on_wait(struct log_wait *w, enum durability reached, const struct err *e)
-{
-	struct client_wait *c = container_of(w, struct client_wait, wait);
-
-	sim_event(e ? "unacknowledged" : "acknowledged", c->part, c->end);
-	if (!e && reached == DURABILITY_WAL && clock_boot_ms() > sim.node->lease_until_ms)
-		sim_anomaly("partition %d: offset %lld acknowledged at %lld, the lease ended at %lld", c->part, (long long)c->first,
-			(long long)clock_boot_ms(), (long long)sim.node->lease_until_ms);
-	if (!e && reached >= DURABILITY_WAL)
-		for (int64_t at = c->first; at < c->end; at++)
-			history_settle(c->part, c->generation, at, c->value + (uint32_t)(at - c->first), "acknowledged");
-	if (c->retrier)
-		retrier_told(c->retrier, c, !e && reached >= DURABILITY_WAL);
-	mem_free(c);
-}
-
-/* With wal.sync=never nobody can have level wal by name. */
-static enum durability level(struct log *l, struct partition *p, bool must)
-{
-	enum durability d = must ? DURABILITY_WAL : sim_percent(70) ? DURABILITY_TOPIC : (enum durability)sim_below(3);
-
-	if (d == DURABILITY_WAL && log_check_durability(l, p, d, NULL) < 0)
-		return must ? DURABILITY_OBJECT : DURABILITY_NONE;
-	return d;
-}
-
-static void wait_for(struct log *l, struct partition *p, int part, int64_t first, uint32_t value, unsigned count, struct retrier *r)
-{
-	struct client_wait *w = mem_zalloc(sizeof(*w));
-
-	sim_event("append", part, first);
-	w->part = part;
-	w->generation = generation_of(part);
-	w->first = first;
-	w->end = first + count;
-	w->value = value;
-	w->retrier = r;
-	log_wait(l, &w->wait, p, w->end, level(l, p, r != NULL), on_wait);
-}
-
-static unsigned produce_records(struct log *l, struct partition *p, uint32_t value, unsigned count, int64_t *first)
-{
-	uint8_t bytes[VALUE_MAX];
-	int64_t offset, timestamp;
-	unsigned taken = 0;
-
-	for (; taken < count; taken++) {
-		struct record r = {.timestamp = -1, .value = {bytes, 0}};
-
-		r.value.len = history_write(value + taken, bytes);
-		if (log_append_record(l, p, &r, &offset, &timestamp, NULL) < 0)
-			break;
-		values[value + taken].timestamp = timestamp;
-		if (!taken)
-			*first = offset;
-	}
-	return taken;
-}
-
-/* A retry has the same bytes. */
-static int produce_batch(struct log *l, struct partition *p, uint32_t value, unsigned count, const struct retrier *r, int64_t *first,
-	struct err *e)
-{
-	static struct buf batch = BUF_INIT(1 << 20);
-	struct batch_writer w;
-	uint8_t bytes[VALUE_MAX];
-	int64_t last;
-	int result = -1;
-
-	buf_release(&batch);
-	batch_writer_init(&w, value % 2 ? CODEC_LZ4 : CODEC_NONE, 1 << 20);
-	if (r) {
-		w.producer_id = r->id;
-		w.base_sequence = r->sequence;
-	}
-	for (unsigned i = 0; i < count; i++) {
-		struct value *v = &values[value + i];
-		struct record record = {.value = {bytes, 0}};
-
-		if (v->timestamp == INT64_MIN)
-			v->timestamp = clock_real_ms();
-		record.timestamp = v->timestamp;
-		record.value.len = history_write(value + i, bytes);
-		batch_writer_add(&w, &record, NULL);
-	}
-	if (batch_writer_finish(&w, &batch, NULL) == 0)
-		result = append_batch(l, p, &batch, first, &last, e);
-	batch_writer_release(&w);
-	buf_release(&batch);
-	return result;
-}
-
-static void produce(struct clients *c)
-{
-	int part = (int)sim_below(PARTS);
-	struct partition *p = part_of(c->log, part);
-	unsigned count = 1 + (unsigned)sim_below(4), taken;
-	int64_t first;
-	uint32_t value;
-
-	if (!p || history[part].end > OFFSETS - 2000 || sim.appends++ >= sim.limits.appends || !(value = history_numbers(count, part, 0)))
-		return;
-	taken = sim_percent(70) ? produce_records(c->log, p, value, count, &first) :
-		produce_batch(c->log, p, value, count, NULL, &first, NULL) == 0 ? count : 0;
-	for (unsigned i = 0; i < taken; i++)
-		history_given(part, first + i);
-	if (taken)
-		wait_for(c->log, p, part, first, value, taken, NULL);
-}
-
-static void retry(struct clients *c, int part)
-{
-	struct retrier *r = &retriers[part];
-	struct partition *p = part_of(c->log, part);
-	struct err e = ERR_INIT;
-	int64_t first;
-
-	if (!p || history[part].end > OFFSETS - 2000 || r->asked_life == sim.node->life)
-		return;
-	if (!r->id || r->generation != generation_of(part)) {
-		*r = (struct retrier){.id = next_producer_id++, .generation = generation_of(part)};
-		return;
-	}
-	if (!r->value) {
-		if (sim.appends++ >= sim.limits.appends)
-			return;
-		r->count = 1 + (unsigned)sim_below(4);
-		r->value = history_numbers(r->count, part, 1 + (unsigned)(r->id % 250));
-		r->at = -1;
-	}
-	if (!r->value)
-		return;
-	if (produce_batch(c->log, p, r->value, r->count, r, &first, &e) == 0) {
-		r->asked_life = sim.node->life;
-		r->at = first;
-		wait_for(c->log, p, part, first, r->value, r->count, r);
-	} else if (e.code == ERR_OUT_OF_ORDER && !sim.node->ghost && !sim.rotten) {
-		sim_anomaly("partition %d: a producer that left nothing out hears: %s", part, e.text);
-	}
-}
-
-/* A log that starts learns of producers from its WAL: of what was in a segment by then it may know nothing. */
-static void retriers_meet(struct log *l)
-{
-	for (int i = 0; i < PARTS; i++) {
-		const struct partition *p = part_of(l, i);
-
-		if (retriers[i].value && p && retriers[i].at >= 0 && p->flushed_end > retriers[i].at)
-			retriers[i].id = 0;
-	}
 }
 
 /* ---- consumers ---- */
@@ -328,7 +127,7 @@ static void on_read(struct log_fetch *f, const struct err *e)
 	struct reader *r = container_of(f, struct reader, fetch);
 
 	r->busy = false;
-	if (r->generation == generation_of(r->part)) {
+	if (r->generation == history_generation(r->part)) {
 		if (e)
 			read_failed(r, f->partition, e);
 		else
@@ -350,7 +149,7 @@ static void read_some(struct clients *c, struct reader *r)
 	struct history *h;
 
 	r->part = (int)sim_below(PARTS);
-	p = part_of(c->log, r->part);
+	p = history_part(c->log, r->part);
 	h = &history[r->part];
 	if (!p || (sim.calm && h->complete))
 		return;
@@ -358,7 +157,7 @@ static void read_some(struct clients *c, struct reader *r)
 	for (int i = 0; i < READERS_MAX; i++) /* one that reads on is enough */
 		if (c->readers[i].busy && c->readers[i].on && c->readers[i].part == r->part && &c->readers[i] != r)
 			return;
-	r->generation = generation_of(r->part);
+	r->generation = history_generation(r->part);
 	r->want = r->on ? h->reader : (int64_t)sim_below((uint64_t)h->end + 1);
 	r->fetch.offset = r->want;
 	r->fetch.limit = INT64_MAX;
@@ -391,14 +190,16 @@ static void on_sought(void *ctx, int64_t offset, int64_t timestamp, const struct
 static void seek(struct clients *c)
 {
 	int part = (int)sim_below(PARTS);
-	struct partition *p = part_of(c->log, part);
+	struct partition *p = history_part(c->log, part);
 	struct seek *s = &c->seek;
+	uint64_t back;
 	uint32_t near;
 
 	if (!p || s->busy || !history[part].end)
 		return;
-	near = history[part].settled[sim_below((uint64_t)history[part].end)];
-	*s = (struct seek){.busy = true, .part = part, .generation = generation_of(part), .end = history[part].end, .backs = sim.backs};
+	back = sim_below((uint64_t)(sim_percent(50) && history[part].end > 20 ? 20 : history[part].end));
+	near = history[part].settled[history[part].end - 1 - (int64_t)back];
+	*s = (struct seek){.busy = true, .part = part, .generation = history_generation(part), .end = history[part].end, .backs = sim.backs};
 	s->timestamp = (near && values[near].timestamp > INT64_MIN ? values[near].timestamp : clock_real_ms()) - (int64_t)sim_below(3);
 	log_seek(c->log, p, s->timestamp, on_sought, c);
 }
@@ -461,7 +262,7 @@ static bool all_topics(struct clients *c)
 static void check_damage(struct log *l)
 {
 	for (int i = 0; i < PARTS; i++) {
-		const struct partition *p = part_of(l, i);
+		const struct partition *p = history_part(l, i);
 
 		if (p && p->damage)
 			history_damaged(i, p->damage);
@@ -470,12 +271,8 @@ static void check_damage(struct log *l)
 
 static void trouble(struct clients *c)
 {
-	for (uint64_t n = sim_below(6); n; n--)
-		produce(c);
-	for (int i = 0; i < PARTS; i++)
-		if (sim_percent(10))
-			retry(c, i);
-	if (sim_percent(4))
+	producers_act(c->log);
+	if (sim_percent(8))
 		seek(c);
 	if (sim_fault(FAULT_DELETE, 3) && !sim.node->ghost) {
 		struct topic_history *t = &topic_history[sim_below(TOPICS)];
@@ -507,7 +304,7 @@ void clients_start(struct node *n)
 	struct clients *c = n->clients = mem_zalloc(sizeof(*c));
 
 	c->log = n->log;
-	retriers_meet(n->log);
+	producers_meet(n->log);
 	if (sim.calm)
 		for (int i = 0; i < PARTS; i++) {
 			history[i].complete = false;

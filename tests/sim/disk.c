@@ -12,64 +12,22 @@
 
 #include "libsh/base/disk.h"
 #include "libsh/base/fd.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/disk_private.h"
 #include "tests/sim/threads.h"
 
 #undef lseek
 
-enum {
-	PAGE = 4096,
-	SECTOR = 512,
-	PAGES = (WAL_FILE_BYTES + (2 << 20)) / PAGE,
-	HANDLES = 2048,
-	NAMES = 512,
-	CHANGES = 4096,
-	FIRST_FD = 1 << 20,
-};
-
-struct page {
-	uint8_t cache[PAGE], disk[PAGE];
-	bool dirty;
-};
-struct disk;
-struct inode {
-	struct inode *next;
-	struct disk *disk;
-	struct inode *copy; /* while a disk is copied */
-	struct page *pages[PAGES];
-	int64_t size, disk_size, allocated;
-	bool anonymous, locked;
-	int open;
-};
-struct name {
-	char path[120];
-	size_t len, dir_len;
-	struct inode *cache, *disk;
-};
-struct change { /* of the name; with `from` a rename */
-	struct name *name, *from;
-	struct inode *inode;
-};
-
-struct disk { /* of a node */
-	struct inode *inodes;
-	struct name names[NAMES];
-	size_t name_count, change_count;
-	struct change changes[CHANGES];
-	bool full;
-};
-
-static struct handle { struct inode *inode; int node; bool direct, lock; } handles[HANDLES];
-static struct disk disks[NODES];
+struct handle disk_handles[HANDLES];
+struct disk disk_of[NODES];
 
 static struct disk *disk_now(void)
 {
-	return &disks[sim.node->number];
+	return &disk_of[sim.node->number];
 }
 
 /* ---- files and names ---- */
 
-static struct inode *inode_new(struct disk *d)
+struct inode *disk_inode_new(struct disk *d)
 {
 	struct inode *i = calloc(1, sizeof(*i));
 
@@ -89,7 +47,7 @@ static void inode_drop_pages(struct inode *i)
 	}
 }
 
-static void inode_free(struct inode *i)
+void disk_inode_free(struct inode *i)
 {
 	struct inode **at = &i->disk->inodes;
 
@@ -103,17 +61,17 @@ static void inode_free(struct inode *i)
 /* Whoever had it is gone, with all descriptors. */
 void disk_drop(const struct node *n)
 {
-	struct disk *d = &disks[n->number];
+	struct disk *d = &disk_of[n->number];
 
 	while (d->inodes)
-		inode_free(d->inodes);
+		disk_inode_free(d->inodes);
 	d->name_count = d->change_count = 0;
 	d->full = false;
 }
 
 void disk_space(const struct node *n, bool full)
 {
-	disks[n->number].full = full;
+	disk_of[n->number].full = full;
 }
 
 static struct name *name_find(const char *path, bool make)
@@ -149,166 +107,32 @@ static void change_add(struct name *n, struct name *from, struct inode *i)
 		from->cache = NULL;
 }
 
-static void change_apply(const struct change *c)
+void disk_change_apply(const struct change *c)
 {
 	c->name->disk = c->inode;
 	if (c->from)
 		c->from->disk = NULL;
 }
 
-static bool name_in(const struct name *n, const char *dir, size_t len)
+bool disk_name_in(const struct name *n, const char *dir, size_t len)
 {
 	return n->dir_len == len && !strncmp(n->path, dir, len);
-}
-
-/* ---- crashes ---- */
-
-void disk_close_all(const struct node *n)
-{
-	for (size_t i = 0; i < HANDLES; i++) {
-		struct inode *inode = handles[i].inode;
-
-		if (!inode || handles[i].node != n->number)
-			continue;
-		if (handles[i].lock)
-			inode->locked = false;
-		handles[i].inode = NULL;
-		if (--inode->open == 0 && inode->anonymous)
-			inode_free(inode);
-	}
-}
-
-static void page_after_power(struct page *p, unsigned kept_percent, bool torn)
-{
-	bool whole = sim_percent(kept_percent);
-
-	for (size_t at = 0; p->dirty && at < PAGE; at += SECTOR)
-		if (torn ? sim_percent(kept_percent) : whole)
-			memcpy(p->disk + at, p->cache + at, SECTOR);
-	p->dirty = false;
-	memcpy(p->cache, p->disk, PAGE);
-}
-
-void disk_power_loss(const struct node *node)
-{
-	struct disk *d = &disks[node->number];
-	static const unsigned kept[] = {0, 0, 50, 90, 100};
-	unsigned percent = kept[sim_below(array_count(kept))];
-	bool torn = sim_percent(30);
-	size_t left = 0;
-
-	for (struct inode *i = d->inodes; i; i = i->next) {
-		for (size_t k = 0; k < PAGES; k++)
-			if (i->pages[k])
-				page_after_power(i->pages[k], percent, torn);
-		if (!sim_percent(percent))
-			i->size = i->disk_size;
-		i->disk_size = i->size;
-	}
-	for (size_t i = 0; i < d->change_count; i++) { /* in each directory a prefix */
-		const struct name *n = d->changes[i].name;
-		bool cut = !sim_percent(percent);
-
-		for (size_t k = 0; k < left && !cut; k++)
-			cut = name_in(d->changes[k].name, n->path, n->dir_len);
-		if (cut)
-			d->changes[left++] = d->changes[i];
-		else
-			change_apply(&d->changes[i]);
-	}
-	d->change_count = 0;
-	for (size_t i = 0; i < d->name_count; i++)
-		d->names[i].cache = d->names[i].disk;
-	sim_event("power", percent, torn);
-}
-
-/* In a WAL file that another one follows: of what stands there it is known that it was synced. */
-bool disk_rot(const struct node *n)
-{
-	struct disk *d = &disks[n->number];
-	const struct name *newest = NULL, *pick = NULL;
-	struct page *p;
-	size_t page, at;
-
-	for (size_t i = 0; i < d->name_count; i++) {
-		const struct name *name = &d->names[i];
-		size_t len = strlen(name->path);
-
-		if (!name->cache || name->cache != name->disk || !strstr(name->path, "/wal/") || strcmp(name->path + len - 4, ".wal"))
-			continue;
-		if (!newest || strcmp(name->path, newest->path) > 0)
-			newest = name;
-	}
-	for (size_t i = 0; i < d->name_count && newest; i++) {
-		const struct name *name = &d->names[i];
-
-		if (name != newest && name->dir_len == newest->dir_len && name->cache && name->cache == name->disk && strstr(name->path, ".wal") &&
-			sim_percent(50))
-			pick = name;
-	}
-	if (!pick)
-		return false;
-	page = sim_below((uint64_t)(pick->cache->size / PAGE));
-	at = sim_below(PAGE);
-	p = pick->cache->pages[page];
-	if (!p || p->dirty)
-		return false;
-	p->disk[at] ^= (uint8_t)(1 << at % 8);
-	p->cache[at] = p->disk[at];
-	sim_event("rot", (int64_t)page, (int64_t)at);
-	return true;
-}
-
-/* The copy that another machine would find: what is in the cache of this one is there or not, as after a loss of power. */
-void disk_copy(const struct node *from, struct node *to)
-{
-	struct disk *a = &disks[from->number], *b = &disks[to->number];
-
-	disk_drop(to);
-	for (struct inode *i = a->inodes; i; i = i->next) {
-		if (i->anonymous)
-			continue;
-		i->copy = inode_new(b);
-		i->copy->size = i->size;
-		i->copy->disk_size = i->disk_size;
-		i->copy->allocated = i->allocated;
-		for (size_t k = 0; k < PAGES; k++)
-			if (i->pages[k]) {
-				i->copy->pages[k] = malloc(sizeof(struct page));
-				*i->copy->pages[k] = *i->pages[k];
-			}
-	}
-	for (size_t i = 0; i < a->name_count; i++) {
-		b->names[i] = a->names[i];
-		b->names[i].cache = a->names[i].cache ? a->names[i].cache->copy : NULL;
-		b->names[i].disk = a->names[i].disk ? a->names[i].disk->copy : NULL;
-	}
-	b->name_count = a->name_count;
-	for (size_t i = 0; i < a->change_count; i++) {
-		const struct change *c = &a->changes[i];
-
-		b->changes[i].name = b->names + (c->name - a->names);
-		b->changes[i].from = c->from ? b->names + (c->from - a->names) : NULL;
-		b->changes[i].inode = c->inode ? c->inode->copy : NULL;
-	}
-	b->change_count = a->change_count;
-	disk_power_loss(to);
 }
 
 /* ---- disk.h ---- */
 
 static struct handle *handle_of(int fd)
 {
-	if (fd < FIRST_FD || fd >= FIRST_FD + HANDLES || !handles[fd - FIRST_FD].inode)
+	if (fd < FIRST_FD || fd >= FIRST_FD + HANDLES || !disk_handles[fd - FIRST_FD].inode)
 		abort();
-	return &handles[fd - FIRST_FD];
+	return &disk_handles[fd - FIRST_FD];
 }
 
 static int handle_new(struct inode *i, bool direct)
 {
 	for (int k = 0; k < HANDLES; k++)
-		if (!handles[k].inode) {
-			handles[k] = (struct handle){i, sim.node->number, direct, false};
+		if (!disk_handles[k].inode) {
+			disk_handles[k] = (struct handle){i, sim.node->number, direct, false};
 			i->open++;
 			return FIRST_FD + k;
 		}
@@ -317,7 +141,7 @@ static int handle_new(struct inode *i, bool direct)
 
 int disk_anonymous(void)
 {
-	struct inode *i = inode_new(disk_now());
+	struct inode *i = disk_inode_new(disk_now());
 
 	i->anonymous = true;
 	return handle_new(i, false);
@@ -338,7 +162,7 @@ void fd_close(int *fd)
 			i->locked = false;
 		h->inode = NULL;
 		if (--i->open == 0 && i->anonymous)
-			inode_free(i);
+			disk_inode_free(i);
 	}
 	*fd = -1;
 }
@@ -365,7 +189,7 @@ int disk_open(const char *path, int flags, int mode, struct err *e)
 	if (!n->cache) {
 		if (disk_now()->full)
 			return err_set(e, ERR_NO_SPACE, "cannot open %s: no space", path);
-		change_add(n, NULL, inode_new(disk_now()));
+		change_add(n, NULL, disk_inode_new(disk_now()));
 	}
 	if (flags & O_TRUNC) {
 		inode_drop_pages(n->cache);
@@ -555,8 +379,8 @@ int disk_sync_dir(const char *path, struct err *e)
 		return err_set(e, ERR_IO, "cannot sync the directory %s: the simulator says so", path);
 	}
 	for (size_t i = 0; i < d->change_count; i++)
-		if (name_in(d->changes[i].name, path, strlen(path)))
-			change_apply(&d->changes[i]);
+		if (disk_name_in(d->changes[i].name, path, strlen(path)))
+			disk_change_apply(&d->changes[i]);
 		else
 			d->changes[left++] = d->changes[i];
 	d->change_count = left;
@@ -584,7 +408,7 @@ int disk_list(const char *path, char ***list, size_t *count, struct err *e)
 	for (size_t i = 0; i < disk_now()->name_count; i++) {
 		const struct name *n = &disk_now()->names[i];
 
-		if (n->cache && name_in(n, path, strlen(path)))
+		if (n->cache && disk_name_in(n, path, strlen(path)))
 			(*list)[(*count)++] = mem_strdup(n->path + n->dir_len + 1);
 	}
 	qsort(*list, *count, sizeof(**list), compare_texts);

@@ -81,6 +81,20 @@ bool history_topic(int i, const struct uuid *id)
 	return true;
 }
 
+struct partition *history_part(struct log *l, int i)
+{
+	struct topic *t = log_topic(l, history_names[i / PARTITIONS], strlen(history_names[i / PARTITIONS]));
+
+	if (!t || !history_topic(i / PARTITIONS, &t->id))
+		return NULL;
+	return log_partition(l, t->name, strlen(t->name), i % PARTITIONS, NULL);
+}
+
+unsigned history_generation(int part)
+{
+	return topic_history[part / PARTITIONS].generation;
+}
+
 void history_topic_missing(int i)
 {
 	if (topic_history[i].known && !topic_history[i].deletes_asked && !sim.node->ghost)

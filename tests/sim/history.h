@@ -48,6 +48,9 @@ size_t history_write(uint32_t number, uint8_t *out); /* the record's bytes */
 /* The table of topics says that this one has the name. False: it is an older one, of a ghost. */
 bool history_topic(int i, const struct uuid *id);
 void history_topic_missing(int i);
+/* NULL: the log has none, or one of an older topic. */
+struct partition *history_part(struct log *l, int i);
+unsigned history_generation(int part);
 /* The first `generation` counts: what was told of topics deleted since settles nothing. */
 void history_settle(int part, unsigned generation, int64_t offset, uint32_t number, const char *how);
 void history_given(int part, int64_t offset);        /* to a record that is new */
@@ -55,5 +58,10 @@ uint32_t history_check_record(int part, int64_t offset, struct bytes value); /* 
 /* offset -1: there is none. `end` as it was when it was asked for. */
 void history_check_seek(int part, int64_t timestamp, int64_t end, int64_t offset, int64_t log_start);
 void history_damaged(int part, const char *what);     /* the log says so */
+
+/* ---- producers.c ---- */
+void producers_reset(void);
+void producers_meet(struct log *l);                   /* it serves */
+void producers_act(struct log *l);
 
 #endif

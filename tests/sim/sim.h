@@ -9,7 +9,7 @@
  *   memory.c   mem.h, with the memory of a life freed when it ends
  *   peers.c    peer_call(): delays, losses, doubles; the store
  *   meta.c     the metadata's contract, in memory
- *   clients.c  who produces and consumes; history.c: what they were told, and whether it holds
+ *   clients.c, producers.c  who produces and consumes; history.c: what they were told, and whether it holds
  *   chance.c   draws, faults, the hash over all that happened
  *   world.c    time, lives, what happens to them
  *   sim.c      seeds, shrinking, main()

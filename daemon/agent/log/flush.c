@@ -466,12 +466,11 @@ static void range_committed(void *ctx, const void *reply, struct chan_message *m
 		range_done(r);
 	} else if (e) { /* or an earlier try may have succeeded: the same again is judged the same, another name would be a gap */
 		range_commit_later(r, e);
-	} else if (l->closed && !PLANTED(closed_range_is_done) && memchr(m->verdicts.data, META_REFUSED_FENCED, m->verdicts.len)) {
-		r->state = RANGE_BUILT; /* we gave the session up ourselves: its file stays, the next life commits */
 	} else {
-		crash_point("flush.committed");
 		session_saw_commit(l, m->commit_sequence);
-		if (any_refused(m->verdicts) && !PLANTED(refusal_believed)) {
+		if (any_refused(m->verdicts) && l->closed && !PLANTED(closed_range_is_done)) {
+			r->state = RANGE_BUILT; /* we gave the session up ourselves: its file stays, the next life commits */
+		} else if (any_refused(m->verdicts) && !l->closed && !PLANTED(refusal_believed)) {
 			mem_free(r->verdicts);
 			r->verdicts = mem_dup(m->verdicts.data, m->verdicts.len);
 			r->verdict_count = m->verdicts.len;

@@ -12,7 +12,6 @@ struct log_seek {
 	struct log *log;
 	struct partition *partition;
 	int64_t timestamp_ms;
-	int64_t asked_end; /* flushed end when meta was asked: it has moved since, perhaps over what we look for */
 	log_seek_fn *done;
 	void *ctx;
 	struct peer_call_handle *call;
@@ -47,7 +46,7 @@ static int seek_batch(struct log_seek *s, const void *batch, size_t n, int64_t *
 	if (!reader)
 		return -1;
 	while ((more = batch_reader_next(reader, &r, e)) > 0)
-		if (r.timestamp >= s->timestamp_ms && r.offset >= s->partition->log_start) {
+		if ((r.timestamp >= s->timestamp_ms || PLANTED(seek_to_batch)) && r.offset >= s->partition->log_start) {
 			*offset = r.offset;
 			*timestamp_ms = r.timestamp;
 			break;
@@ -117,7 +116,7 @@ static void seek_run_found(void *ctx, const void *reply, struct chan_message *me
 	if (e) {
 		seek_end(s, -1, -1, e);
 	} else {
-		s->fetch.offset = m->found && count ? runs[0].first_offset : PLANTED(seek_from_later_end) ? s->partition->flushed_end : s->asked_end;
+		s->fetch.offset = m->found && count ? runs[0].first_offset : s->partition->flushed_end;
 		if (s->fetch.offset < s->partition->log_start)
 			s->fetch.offset = s->partition->log_start;
 		seek_fetch(s);
@@ -134,7 +133,6 @@ struct log_seek *log_seek(struct log *l, struct partition *p, int64_t timestamp_
 	s->log = l;
 	s->partition = p;
 	s->timestamp_ms = timestamp_ms;
-	s->asked_end = p->flushed_end;
 	s->done = done;
 	s->ctx = ctx;
 	topic_ref(p->topic);
