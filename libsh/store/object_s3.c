@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects in a bucket of S3: s3://BUCKET/PREFIX. What is said of the whole is in object_s3.h; here is the driver's
- * table, with reading and removing.
+ * Objects in a bucket of S3: s3://BUCKET/PREFIX. What is said of the whole is in object_s3.h; here is the
+ * driver's table, with reading and removing.
  */
 #include "libsh/store/object_s3.h"
 

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects in S3, or what speaks its language. For the files of the driver only: object_s3.c (reading,
- * removing), object_s3_open.c (opening), object_s3_request.c (one signed request, with its retries), object_s3_judge.c (what its
- * answer means), object_s3_put.c (writing), object_s3_upload.c (in parts), object_s3_list.c (listing).
+ * Objects in S3, or what speaks its language. For the files of the driver only:
+ *   object_s3_open.c     from URL and settings to a driver
+ *   object_s3.c          its table; reading, removing
+ *   object_s3_request.c  one signed request, with its retries
+ *   object_s3_judge.c    what the answer means
+ *   object_s3_put.c      writing; whether the service keeps a name from being written twice
+ *   object_s3_upload.c   writing in parts
+ *   object_s3_list.c     listing, page by page; object_s3_page.c: what a page says
+ *   object_s3_credentials.c  where the keys come from; object_s3_keys.c: the texts that hold them
  */
 #ifndef SH_STORE_OBJECT_S3_H
 #define SH_STORE_OBJECT_S3_H

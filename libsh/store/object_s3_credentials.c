@@ -27,12 +27,12 @@ struct object_s3_credentials {
 	char *file, *profile, *instance; /* instance NULL: not to be asked */
 	bool from_environment;
 	struct err environment_error; /* what is wrong there */
-	pthread_mutex_t lock; /* for what follows */
-	pthread_cond_t asked; /* the instance was */
+	pthread_mutex_t lock;	      /* for what follows */
+	pthread_cond_t asked;	      /* the instance was */
 	struct object_s3_key key;
-	bool refused; /* the service does not take it any more */
+	bool refused;	  /* the service does not take it any more */
 	struct stat seen; /* of the file when it was read */
-	bool asking; /* a thread is at the instance, without the lock */
+	bool asking;	  /* a thread is at the instance, without the lock */
 	int64_t next_renewal_ms;
 	struct err instance_error; /* of the last time it was asked */
 };
@@ -63,9 +63,9 @@ static void read_environment(struct object_s3_credentials *c)
 	const char *access = variable("AWS_ACCESS_KEY_ID"), *secret = variable("AWS_SECRET_ACCESS_KEY");
 
 	c->from_environment = access && secret;
-	if (c->from_environment && object_s3_key_set(&c->key, text_bytes(access), text_bytes(secret),
-					   text_bytes(variable("AWS_SESSION_TOKEN")), INT64_MAX,
-					   &c->environment_error) < 0)
+	if (c->from_environment &&
+		object_s3_key_set(&c->key, text_bytes(access), text_bytes(secret),
+			text_bytes(variable("AWS_SESSION_TOKEN")), INT64_MAX, &c->environment_error) < 0)
 		err_prefix(&c->environment_error, "the keys of S3 in the environment");
 }
 
@@ -179,7 +179,8 @@ static bool is_made_of(const char *text, const char *more)
 static int first_line(struct http_call_answer *a, const char *more, const char *what, struct err *e)
 {
 	a->body.data[strcspn(a->body.data, "\r\n")] = '\0';
-	if (!*a->body.data || strlen(a->body.data) > OBJECT_S3_KEY_TEXT_MAX || !is_made_of(a->body.data, more))
+	if (!*a->body.data || strlen(a->body.data) > OBJECT_S3_KEY_TEXT_MAX ||
+		!is_made_of(a->body.data, more))
 		return err_set(e, ERR_UNAVAILABLE, "the instance metadata give a strange %s", what);
 	return 0;
 }

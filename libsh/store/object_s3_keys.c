@@ -56,7 +56,8 @@ static struct bytes text_bytes(const char *text)
 	return (struct bytes){(const uint8_t *)text, text ? strlen(text) : 0};
 }
 
-/* Lines "[profile]" and "name = value"; # and ; start comments. What else other tools keep there is passed over. */
+/* Lines "[profile]" and "name = value"; # and ; start comments. What else other tools keep there is passed
+ * over. */
 int object_s3_key_from_file(struct object_s3_key *k, char *text, const char *profile, struct err *e)
 {
 	const char *access = NULL, *secret = NULL, *token = NULL;

@@ -19,13 +19,15 @@ struct object_s3_key {
 	uint64_t generation;		       /* grows with each new key; its owner's business */
 };
 void object_s3_key_release(struct object_s3_key *k); /* overwrites it */
-/* Copies the texts into k, which is overwritten unseen. ERR_BAD_DATA: one is empty, too long or not visible ASCII. */
+/* Copies the texts into k, which is overwritten unseen. ERR_BAD_DATA: one is empty, too long or not visible
+ * ASCII. */
 int object_s3_key_set(struct object_s3_key *k, struct bytes access_key, struct bytes secret_key,
 	struct bytes token, int64_t expires_ms, struct err *e);
 
 /* The key of that profile; text is taken apart. ERR_NOT_FOUND: it has none. */
 int object_s3_key_from_file(struct object_s3_key *k, char *text, const char *profile, struct err *e);
-/* {"AccessKeyId","SecretAccessKey","Token","Expiration",...}; ERR_BAD_DATA. Texts that were taken are overwritten. */
+/* {"AccessKeyId","SecretAccessKey","Token","Expiration",...}; ERR_BAD_DATA. Texts that were taken are
+ * overwritten. */
 int object_s3_key_from_instance(struct object_s3_key *k, char *json, size_t n, struct err *e);
 
 #endif

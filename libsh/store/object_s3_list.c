@@ -7,7 +7,8 @@
 
 enum { PAGES_MAX = 1 << 20, UPLOAD_PAGES_MAX = 100 };
 
-static int get_page(struct object_s3 *s, struct object_s3_call *call, struct object_s3_answer *a, struct err *e)
+static int get_page(
+	struct object_s3 *s, struct object_s3_call *call, struct object_s3_answer *a, struct err *e)
 {
 	call->method = "GET";
 	call->repeatable = true;
@@ -49,7 +50,8 @@ int object_s3_list(struct object_store *store, const char *prefix,
 			result = err_set(e, ERR_CORRUPT, "the listing of %s does not end", s->bucket);
 		mem_free(token);
 		token = mem_strdup(page->next);
-		if (!(pages & (pages - 1))) { /* a power of two: a circle of any length comes by such a place again */
+		/* At each power of two: a circle of any length comes by such a place again. */
+		if (!(pages & (pages - 1))) {
 			mem_free(milestone);
 			milestone = mem_strdup(token);
 		}
@@ -104,7 +106,8 @@ static int sweep_page(struct sweep *w, const char *prefix, const char *key, cons
 static int sweep_folder(struct sweep *w, struct err *e)
 {
 	struct object_s3_page *page = mem_zalloc(sizeof(*page));
-	char *prefix = mem_printf("%s%s", w->s->prefix, w->folder), *key = mem_strdup(""), *upload = mem_strdup("");
+	char *prefix = mem_printf("%s%s", w->s->prefix, w->folder);
+	char *key = mem_strdup(""), *upload = mem_strdup("");
 	int result = 0;
 
 	for (int pages = 0; result == 0 && pages < UPLOAD_PAGES_MAX; pages++) {

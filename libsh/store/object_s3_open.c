@@ -39,8 +39,7 @@ static int parse_place(struct object_s3 *s, const char *place, struct err *e)
 {
 	size_t n = strcspn(place, "/"), prefix;
 
-	if (n < 3 || n > BUCKET_MAX ||
-		strspn(place, LETTERS_DIGITS ".-_") < n)
+	if (n < 3 || n > BUCKET_MAX || strspn(place, LETTERS_DIGITS ".-_") < n)
 		return err_set(e, ERR_INVALID_ARGUMENT,
 			"s3://%.64s names no bucket: 3 to %d of A-Z a-z 0-9 . - _", place, BUCKET_MAX);
 	s->bucket = mem_strndup(place, n);
@@ -83,7 +82,8 @@ static int parse_endpoint(struct object_s3 *s, const char *endpoint, const char 
 	if (*endpoint && (!n || strcspn(rest, "/?#@ ") < n))
 		return err_set(
 			e, ERR_INVALID_ARGUMENT, "s3.endpoint %s is not https://HOST[:PORT]", endpoint);
-	if (!strcmp(addressing, "auto")) /* a host name has small letters, and a certificate's * is for one label */
+	/* A host name has small letters, and a certificate's * is for one label. */
+	if (!strcmp(addressing, "auto"))
 		s->path_style = *endpoint || strspn(s->bucket, LOWER_DIGITS "-") < strlen(s->bucket);
 	else
 		s->path_style = !strcmp(addressing, "path");
@@ -167,7 +167,8 @@ int object_s3_open(const char *place, const struct settings *set, struct object_
 	take_settings(s, set);
 	if (parse_place(s, place, e) < 0 || take_region(s, set, e) < 0 || take_encryption(s, set, e) < 0 ||
 		check_ca_file(s, e) < 0 ||
-		parse_endpoint(s, settings_string(set, "s3.endpoint"), settings_string(set, "s3.addressing"), e) < 0)
+		parse_endpoint(
+			s, settings_string(set, "s3.endpoint"), settings_string(set, "s3.addressing"), e) < 0)
 		goto fail;
 	/* The first one, made before there are threads: libcurl's and OpenSSL's beginnings are not for
 	 * several at once. */

@@ -167,7 +167,8 @@ static int parse_page(struct parse *p, const void *data, size_t n, struct err *e
 int object_s3_page_objects(const void *data, size_t n, const char *prefix, struct object_s3_page *page,
 	int (*each)(void *ctx, const struct object_info *o), void *ctx, struct err *e)
 {
-	struct parse p = {.root = "ListBucketResult", .prefix = prefix, .page = page, .object = each, .ctx = ctx};
+	struct parse p = {
+		.root = "ListBucketResult", .prefix = prefix, .page = page, .object = each, .ctx = ctx};
 
 	return parse_page(&p, data, n, e);
 }
@@ -175,8 +176,11 @@ int object_s3_page_objects(const void *data, size_t n, const char *prefix, struc
 int object_s3_page_uploads(const void *data, size_t n, const char *prefix, struct object_s3_page *page,
 	int (*each)(void *ctx, const struct object_s3_upload_info *u), void *ctx, struct err *e)
 {
-	struct parse p = {
-		.root = "ListMultipartUploadsResult", .prefix = prefix, .page = page, .upload = each, .ctx = ctx};
+	struct parse p = {.root = "ListMultipartUploadsResult",
+		.prefix = prefix,
+		.page = page,
+		.upload = each,
+		.ctx = ctx};
 
 	return parse_page(&p, data, n, e);
 }

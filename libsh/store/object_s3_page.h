@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One page of a listing of S3, of objects or of uploads that never ended: XML in, names out. Keys may be escaped
- * as in URLs (encoding-type=url); those that are not names of ours below the prefix are passed over. What the page
- * does not say is not guessed.
+ * One page of a listing of S3, of objects or of uploads that never ended: XML in, names out. Keys may be
+ * escaped as in URLs (encoding-type=url); those that are not names of ours below the prefix are passed over.
+ * What the page does not say is not guessed.
  */
 #ifndef SH_STORE_OBJECT_S3_PAGE_H
 #define SH_STORE_OBJECT_S3_PAGE_H

@@ -41,7 +41,8 @@ static int remove_key(struct object_s3 *s, const char *key)
 
 /* ---- the probe ---- */
 
-/* Only a service that says that it does not know such conditions, or takes the second write, is without them. */
+/* Only a service that says that it does not know such conditions, or takes the second write, is without
+ * them. */
 static int probe(struct object_s3 *s, enum object_s3_conditional *found, struct err *e)
 {
 	struct uuid id = uuid_random();

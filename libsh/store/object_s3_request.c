@@ -210,7 +210,8 @@ static bool correct_clock(struct attempt *at, const struct http_call_answer *ans
 	const struct object_s3_answer *a = at->answer;
 	int64_t ahead_ms = answer->date_ms - clock_real_ms(), change_ms;
 
-	if (answer->date_ms < 0 || (strcmp(a->code, "RequestTimeTooSkewed") && (*a->code || a->status != 403)))
+	if (answer->date_ms < 0 ||
+		(strcmp(a->code, "RequestTimeTooSkewed") && (*a->code || a->status != 403)))
 		return false;
 	pthread_mutex_lock(&at->s->lock);
 	change_ms = ahead_ms - at->s->clock_ahead_ms;
@@ -347,8 +348,8 @@ static enum object_s3_verdict send_request(struct attempt *at, const struct sign
 	return verdict;
 }
 
-static enum object_s3_verdict attempt(struct object_s3 *s, const struct object_s3_call *call, const char *payload_hash,
-	struct object_s3_answer *a, struct err *e)
+static enum object_s3_verdict attempt(struct object_s3 *s, const struct object_s3_call *call,
+	const char *payload_hash, struct object_s3_answer *a, struct err *e)
 {
 	struct attempt at = {.s = s, .call = call, .answer = a, .local = ERR_INIT};
 	struct signed_request r = {.path = BUF_INIT(SIGV4_TEXT_MAX)};
@@ -425,8 +426,7 @@ int object_s3_do(
 			return 0;
 		}
 		pause = pause_ms(tries, a->retry_after_ms);
-		if (verdict == S3_REFUSED || tries + 1 == ATTEMPTS ||
-			clock_mono_ms() + pause >= deadline)
+		if (verdict == S3_REFUSED || tries + 1 == ATTEMPTS || clock_mono_ms() + pause >= deadline)
 			return -1;
 		object_s3_answer_release(a);
 		t = (struct timespec){pause / 1000, pause % 1000 * 1000000};

@@ -172,7 +172,8 @@ static int complete_once(struct upload *u, const struct buf *body, struct err *e
 		object_xml_parse(a.body.data ? a.body.data : "", a.body.len, see_result, &seen, NULL);
 		if (!seen)
 			result = err_set(e, ERR_OUTCOME_UNKNOWN, "completing %s: no result came", u->key);
-	} else if (e->code == ERR_NOT_FOUND || (e->code == ERR_UNAVAILABLE && (!a.status || a.status >= 500))) {
+	} else if (e->code == ERR_NOT_FOUND ||
+		   (e->code == ERR_UNAVAILABLE && (!a.status || a.status >= 500))) {
 		e->code = ERR_OUTCOME_UNKNOWN; /* of one of the attempts at least */
 	}
 	object_s3_answer_release(&a);
@@ -239,7 +240,7 @@ int object_s3_upload(
 	if (result == 0)
 		result = upload_complete(&u, e);
 	crash_point("s3.upload-complete");
-	/* When it may be complete, or just becoming it, it is left alone: prepare() removes it later if not. */
+	/* When it may be complete, or just becoming it, it is left alone: prepare() removes it later. */
 	if (result < 0 && !u.maybe_complete)
 		object_s3_abort_upload(s, key, u.id, NULL);
 	mem_free(u.etags);
