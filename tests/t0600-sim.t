@@ -31,7 +31,7 @@ ok "the simulator has no planted bugs in it" test "$status" -eq 2
 
 # Planted bugs are found. A slow machine, or a build with sanitizers, leaves out the last of those that are not asked for by SH_TEST_LONG.
 found() {
-	"$sim-plant" --plant "$1" --seeds 4000 --no-shrink >"$TMP/plant.out" 2>&1 && status=0 || status=$?
+	"$sim-plant" --plant "$1" --seeds 10000 --no-shrink >"$TMP/plant.out" 2>&1 && status=0 || status=$?
 	ok "planted bug $1 is found" test "$status" -eq 1
 	tail -n 1 "$TMP/plant.out" | sed 's/^/# /'
 }
