@@ -50,6 +50,7 @@ SHELL_TESTS = \
 	tests/t0505-torn-tail.t \
 	tests/t0506-deaths.t \
 	tests/t0510-disk-errors.t \
+	tests/t0511-full-disk.t \
 	tests/t0520-durability.t \
 	tests/t0530-problems.t \
 	tests/t0540-flipped-bits.t \

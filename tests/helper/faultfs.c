@@ -4,7 +4,7 @@
  *
  * The file named by FAULTFS_CONTROL is read at every call, so a test switches faults on and off by
  *writing it. Each line is CALL ACTION PATTERN CALL: sync (fsync, fdatasync), write (write, pwrite,
- *pwritev), allocate (fallocate, posix_fallocate), all; ACTION: EIO, ENOSPC, or delay:MS; PATTERN: a
+ *pwritev), read (pread), allocate (fallocate, posix_fallocate), all; ACTION: EIO, ENOSPC, or delay:MS; PATTERN: a
  *glob of fnmatch(3) on the path of the descriptor ('*' matches '/' too). A failing sync really
  *leaves the data unsynced; a failing write writes nothing.
  */
@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#undef pread64
 #undef pwrite64
 #undef pwritev64
 #undef fallocate64
@@ -29,6 +30,7 @@
 static ssize_t (*real_write)(int, const void *, size_t);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static ssize_t (*real_pwritev)(int, const struct iovec *, int, off_t);
+static ssize_t (*real_pread)(int, void *, size_t, off_t);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 static int (*real_fallocate)(int, int, off_t, off_t);
@@ -39,6 +41,7 @@ static void __attribute__((constructor)) find_real_calls(void)
 	real_write = dlsym(RTLD_NEXT, "write");
 	real_pwrite = dlsym(RTLD_NEXT, "pwrite");
 	real_pwritev = dlsym(RTLD_NEXT, "pwritev");
+	real_pread = dlsym(RTLD_NEXT, "pread");
 	real_fsync = dlsym(RTLD_NEXT, "fsync");
 	real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
 	real_fallocate = dlsym(RTLD_NEXT, "fallocate");
@@ -115,6 +118,16 @@ ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t offset)
 ssize_t pwritev64(int fd, const struct iovec *iov, int count, off_t offset)
 {
 	return pwritev(fd, iov, count, offset);
+}
+
+ssize_t pread(int fd, void *p, size_t n, off_t offset)
+{
+	return fault("read", fd) ? -1 : real_pread(fd, p, n, offset);
+}
+
+ssize_t pread64(int fd, void *p, size_t n, off_t offset)
+{
+	return pread(fd, p, n, offset);
 }
 
 int fsync(int fd)
