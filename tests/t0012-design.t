@@ -22,4 +22,8 @@ while read -r name; do
 done <"$TMP/names"
 ok 'the way of a record names files and functions' test "$count" -gt 60
 is "$(cat "$TMP/wrong")" '' 'and all of them are there'
+
+grep -oE '`(t[0-9]{4}-[a-z0-9-]+\.t|test-[a-z0-9-]+\.c)`' DESIGN.md | tr -d '`' | sort -u >"$TMP/tests"
+ok 'DESIGN.md names tests' test -s "$TMP/tests"
+is "$(while read -r name; do [ -e "tests/$name" ] || [ -e "tests/unit/$name" ] || echo "$name"; done <"$TMP/tests")" '' 'each of them is there'
 done_testing

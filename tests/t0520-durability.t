@@ -111,4 +111,21 @@ is "$?" 0 'it stops in order'
 start_shd -O wal.sync=never
 is "$(read_all t)" 'a
 c' 'an orderly stop loses nothing either'
+stop_shd
+
+# ---- a lease that is over: the metadata do not answer, so another agent may have the slot --------------------------------------------
+DATA=$TMP/lease
+start_shd -O session.ttl=3s -O watchdog.timeout=60s -O segment.max_age=1h
+create t >/dev/null
+is "$(produce t a)" wal 'a record is acknowledged while the lease holds'
+meta=$(shd_pid meta)
+kill -STOP "$meta"
+ok 'none is when it is over' wait_for '[ "$(produce t b)" = 503 ]' 20
+is "$(produce t c)" 503 'and none after that'
+read_all t >"$TMP/values" 2>/dev/null
+is "$(api_status)" 503 'nor is the tail shown'
+kill -CONT "$meta"
+ok 'when they answer it goes on' wait_for '[ "$(produce t d)" = wal ]' 20
+ok 'with what was acknowledged, and no record that was refused' wait_for \
+	'read_all t | tr "\n" " " | tee "$TMP/values" | grep -Eq "^a (b )*d \$"' 20 || diag_file "$TMP/body"
 done_testing
