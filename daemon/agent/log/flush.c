@@ -467,6 +467,7 @@ static void range_committed(void *ctx, const void *reply, struct chan_message *m
 	} else if (e) { /* or an earlier try may have succeeded: the same again is judged the same, another name would be a gap */
 		range_commit_later(r, e);
 	} else {
+		crash_point("flush.committed");
 		session_saw_commit(l, m->commit_sequence);
 		if (any_refused(m->verdicts) && l->closed && !PLANTED(closed_range_is_done)) {
 			r->state = RANGE_BUILT; /* we gave the session up ourselves: its file stays, the next life commits */
