@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The log at its edges: full files, many files, outages, refusals, cancelled and late things. */
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -134,6 +137,17 @@ static void test_lost_commit(const char *dir)
 	stop();
 }
 
+/* Nothing can be written to the directory of the log's quarantine; or it can again. */
+static void quarantine_away(bool away)
+{
+	char *place = mem_strdup(t.log->quarantine_dir), *aside = mem_printf("%s.away", place);
+
+	ok(away ? rename(place, aside) == 0 && close(open(place, O_WRONLY | O_CREAT, 0600)) == 0
+		: unlink(place) == 0 && rename(aside, place) == 0, "quarantine %s", away ? "goes" : "is there again");
+	mem_free(place);
+	mem_free(aside);
+}
+
 static void test_refused(const char *dir)
 {
 	struct partition *p;
@@ -145,8 +159,15 @@ static void test_refused(const char *dir)
 	fake_verdict(t.self, META_REFUSED_FENCED, 1);
 	is_int(wait_for(p, 1, DURABILITY_OBJECT), DURABILITY_OBJECT, "a refusal is believed when it comes again after a renewal, not before");
 	append(p, "mine", 1);
-	fake_verdict(t.self, META_REFUSED_GAP, 2);
-	is_int(wait_for(p, 2, DURABILITY_OBJECT), DURABILITY_TOPIC, "whoever waits for a refused commit hears of it");
+	fake_verdict(t.self, META_REFUSED_GAP, INT_MAX);
+	quarantine_away(true);
+	log_wait(t.log, &t.wait, p, 2, DURABILITY_OBJECT, on_wait);
+	for (int i = 0; i < 1000 && t.log->flush_error.code == ERR_NONE; i++)
+		fake_run_until(t.self, &t.flag, 5);
+	ok(t.log->flush_error.code != ERR_NONE && !list_empty(&t.log->ranges) && !p->damage,
+		"what cannot be put into quarantine stays in the log: %s", t.log->flush_error.text);
+	quarantine_away(false);
+	ok(run(10000) && t.failed, "whoever waits for a refused commit hears of it");
 	ok(p->damage && t.log->numbers.quarantined_entries == 1, "its entry is in quarantine");
 	is_str(fetch(p, 1), "partition_damaged", "and a read says so");
 	is_int(wait_for(p, 2, DURABILITY_OBJECT), DURABILITY_TOPIC, "later waits too");

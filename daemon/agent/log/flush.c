@@ -356,42 +356,46 @@ static void range_build(void *ctx)
 
 /* ---- committing ---- */
 
-static void run_refused(struct log *l, struct range *r, struct partition *p, const struct segment_run *run, int verdict)
+/* -1: its batches are not all in quarantine yet, so their WAL file must stay. */
+static int run_refused(struct log *l, struct range *r, struct partition *p, const struct segment_run *run, int verdict, struct err *why_not)
 {
 	struct err e = ERR_INIT;
 	char *why = mem_printf("the metadata refused its offsets %lld to %lld (%s); its unflushed batches are in %s",
 		(long long)run->first_offset, (long long)run->end_offset,
 		verdict == META_REFUSED_GAP ? "they do not follow what is committed" : "another agent owns it", l->quarantine_dir);
+	bool kept = quarantine_range(l, r, p, run->first_offset, why_not) == 0;
 
-	l->numbers.commits_refused++;
-	if (quarantine_range(l, r, p, run->first_offset, &e) < 0)
-		log_error("%s-%u: batches could not be put into quarantine: %s", p->topic->name, p->number, e.text);
-	quarantine_mark(l, p, why, p->end);
+	if (kept)
+		quarantine_mark(l, p, why, p->end);
+	kept = kept && quarantine_keep_mark(l, p, why_not) == 0;
 	mem_free(why);
+	if (!kept)
+		return -1;
+	l->numbers.commits_refused++;
 	p->private_->refused = true; /* its WAL files will be recycled */
 	tail_release(l, p);
 	err_set(&e, ERR_OUTCOME_UNKNOWN, "partition %s-%u does not serve: %.300s", p->topic->name, p->number, p->damage);
 	waits_fail(l, p, &e);
+	return 0;
 }
 
-static void run_committed(struct log *l, struct range *r, const struct segment_run *run, uint8_t verdict)
+static int run_committed(struct log *l, struct range *r, const struct segment_run *run, uint8_t verdict, struct err *e)
 {
 	struct topic *t = topics_by_id(l, &run->topic);
 	struct partition *p;
 
 	if (!t || run->partition >= t->partition_count)
-		return;
+		return 0;
 	p = t->partitions[run->partition];
-	if (verdict == META_REFUSED_FENCED || verdict == META_REFUSED_GAP) {
-		run_refused(l, r, p, run, verdict);
-		return;
-	}
+	if (verdict == META_REFUSED_FENCED || verdict == META_REFUSED_GAP)
+		return run_refused(l, r, p, run, verdict, e);
 	if (verdict == META_REFUSED_DELETED)
-		return;
+		return 0;
 	if (run->end_offset > p->flushed_end)
 		p->flushed_end = run->end_offset;
 	tail_drop_below(l, p, p->flushed_end);
 	waits_advanced(l, p);
+	return 0;
 }
 
 static void range_done(struct range *r)
@@ -419,9 +423,14 @@ static void range_judged(struct range *r, struct bytes verdicts)
 			err_set(&e, ERR_INTERNAL, "%zu verdicts on %zu runs", verdicts.len, count);
 		range_commit_later(r, &e);
 	} else {
+		bool kept = true;
+
 		for (size_t i = 0; i < count; i++)
-			run_committed(r->log, r, &runs[i], verdicts.data[i]);
-		range_done(r);
+			kept = run_committed(r->log, r, &runs[i], verdicts.data[i], &e) == 0 && kept;
+		if (kept)
+			range_done(r);
+		else /* what cannot be kept elsewhere stays in its WAL file; the same commit is judged the same */
+			range_commit_later(r, &e);
 	}
 	arena_release(&a);
 }

@@ -63,7 +63,7 @@ struct partition_private {
 	bool refused;                /* the metadata refused a commit: what is above flushed_end goes to quarantine */
 	int64_t resume;              /* of the mark, and of an accepted one; -1: none */
 	int64_t accepted;
-	bool resume_raised;
+	bool mark_due;               /* the mark of damage is not on disk as it should be */
 	int64_t gap_start;           /* end before an accepted loss, until the next entry has named it; -1: none */
 	bool suspect;                /* during recovery: its last batches may have been in damaged bytes */
 };
@@ -253,8 +253,10 @@ void flush_explain(const struct log *l, struct err *e);
 void quarantine_load(struct log *l, struct partition *p);
 /* resume: an offset above all that may have been given; the highest named counts. */
 void quarantine_mark(struct log *l, struct partition *p, const char *why, int64_t resume);
+/* The mark, if there is one, is on disk as it should be: before the WAL that it speaks of goes. */
+int quarantine_keep_mark(struct log *l, struct partition *p, struct err *e);
 /* At the end of recovery: marks that changed are written, accepted losses take effect. */
-void quarantine_settle(struct log *l);
+int quarantine_settle(struct log *l, struct err *e);
 int quarantine_range(struct log *l, const struct range *r, struct partition *p, int64_t from_offset, struct err *e);
 int quarantine_add(struct log *l, uint64_t file_base, const struct wal_entry *entry, const void *batch, struct err *e);
 

@@ -83,33 +83,42 @@ void quarantine_load(struct log *l, struct partition *p)
 	mem_free(accepted);
 }
 
-static void mark_write(struct log *l, struct partition *p)
+static int mark_write(struct log *l, struct partition *p, struct err *e)
 {
 	char id[UUID_TEXT_BYTES], *path = quarantine_path(l, p, "damaged");
 	char *text = mem_printf("%s\n%s\nresume %lld\n", uuid_format(&p->topic->id, id), p->damage, (long long)p->private_->resume);
-	struct err e = ERR_INIT;
+	int result = disk_write_file(path, text, strlen(text), 0600, e);
 
-	if (disk_write_file(path, text, strlen(text), 0600, &e) < 0)
-		log_error("%s", e.text);
-	p->private_->resume_raised = false;
+	if (!result)
+		p->private_->mark_due = false;
 	mem_free(path);
 	mem_free(text);
+	return result;
 }
 
 void quarantine_mark(struct log *l, struct partition *p, const char *why, int64_t resume)
 {
+	struct err e = ERR_INIT;
+
 	if (resume > p->private_->resume) {
 		p->private_->resume = resume;
-		p->private_->resume_raised = true;
+		p->private_->mark_due = true;
 	}
 	if (p->damage)
 		return;
+	p->private_->mark_due = true;
 	log_error("partition %s-%u does not serve: %s", p->topic->name, p->number, why);
 	p->damage = p->private_->damage_text = mem_strdup(why);
 	l->numbers.damaged_partitions++;
 	append_discard(l, p);
-	mark_write(l, p);
+	if (mark_write(l, p, &e) < 0)
+		log_error("%s", e.text);
 	crash_point("quarantine.marked");
+}
+
+int quarantine_keep_mark(struct log *l, struct partition *p, struct err *e)
+{
+	return p->damage && p->private_->mark_due ? mark_write(l, p, e) : 0;
 }
 
 /*
@@ -133,17 +142,18 @@ static void quarantine_accept(struct log *l, struct partition *p)
 	p->end = p->private_->accepted;
 }
 
-void quarantine_settle(struct log *l)
+int quarantine_settle(struct log *l, struct err *e)
 {
 	for (size_t i = 0; i < l->topic_count; i++)
 		for (uint32_t k = 0; k < l->sorted[i]->partition_count; k++) {
 			struct partition *p = l->sorted[i]->partitions[k];
 
-			if (p->damage && p->private_->resume_raised)
-				mark_write(l, p);
+			if (quarantine_keep_mark(l, p, e) < 0)
+				return -1;
 			if (!p->damage && p->private_->accepted >= 0)
 				quarantine_accept(l, p);
 		}
+	return 0;
 }
 
 /* One file per WAL file; an entry keeps its place, so writing it twice changes nothing. */

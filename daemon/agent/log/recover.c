@@ -293,7 +293,8 @@ static void recover_finish(struct log *l)
 	struct err e = ERR_INIT;
 
 	recover_mark_suspects(l);
-	quarantine_settle(l);
+	if (quarantine_settle(l, &e) < 0)
+		fatal_err(&e, "a mark of damage cannot be written");
 	if (r->failed) {
 		l->state = LOG_FAILED;
 		l->range_start_lsn = r->failed_lsn;
