@@ -17,6 +17,7 @@ struct chain {
 	struct rebuild_work *w;
 	struct snapshot_partition *p;
 	int64_t committed; /* the snapshot's flushed end */
+	int64_t expired;   /* its log start: below it nothing is wanted. The partition's own moves up when its first runs are lost. */
 	int64_t *end;      /* where offsets go on */
 	bool learned;      /* the snapshot does not know the partition */
 	struct rebuild_run *runs; /* sorted by previous end */
@@ -238,7 +239,7 @@ static void judge_rest(struct chain *c, size_t all)
 
 		if (r->fate == RUN_CHOSEN)
 			continue;
-		if (r->end_offset <= c->p->log_start)
+		if (r->end_offset <= c->expired)
 			r->fate = RUN_EXPIRED;
 		else if (i < c->count && is_covered(chosen, count, from, r->end_offset))
 			r->fate = RUN_DOUBLED;
@@ -279,6 +280,7 @@ static void choose_topic(struct rebuild_work *w, struct rebuild_topic *t, struct
 		struct chain c = {.w = w, .p = &t->t.partitions[p], .end = &t->ends[p], .learned = p >= t->partitions_known, .runs = runs};
 
 		c.committed = c.p->flushed_end;
+		c.expired = c.p->log_start;
 		snprintf(c.where, sizeof(c.where), "%s-%u", t->t.name, p);
 		while (c.count < count && runs[c.count].partition == p)
 			c.count++;

@@ -339,6 +339,24 @@ static void test_overtaken(void)
 	fixture_release(&f);
 }
 
+/* That the log begins later, for what came first is lost, does not make what was put aside old. */
+static void test_overtaken_first(void)
+{
+	const struct stretch first = {LIVING, 0, 5, 5, 10, 5}, second = {LIVING, 0, 5, 5, 30, 6}, third = {LIVING, 0, 20, 20, 40, 7};
+	const char *aside, *later;
+	struct fixture f;
+
+	fixture_init(&f);
+	put_snapshot(&f, 1, 0, 40);
+	aside = put_segment(&f, 1, &first, 1);
+	later = put_segment(&f, 2, &second, 1);
+	put_segment(&f, 3, &third, 1);
+	ok(rebuild(&f) == 0 && row(&f, LIVING, 0).log_start == 20, "a chain whose beginning is lost: %s", f.e.text);
+	ok(f.r.expired == 0 && f.r.kept == 2, "what was overtaken twice is kept, wherever the log begins by now");
+	ok(known(&f, aside) && known(&f, later), "and is never swept");
+	fixture_release(&f);
+}
+
 /* A run is "held by others as well" only if they hold all of it. */
 static void test_covered(void)
 {
@@ -601,6 +619,7 @@ int main(void)
 	test_chain();
 	test_missing();
 	test_overtaken();
+	test_overtaken_first();
 	test_covered();
 	test_again();
 	test_topics();
