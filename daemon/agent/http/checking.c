@@ -13,6 +13,9 @@ enum {
 
 struct checking {
 	struct work work;
+	struct http_server *server;
+	size_t bytes;      /* of the copy, counted there */
+	bool unwanted;     /* atomic: freed before its turn came */
 	struct batch_check check;
 	int status;
 	struct err error;
@@ -29,8 +32,22 @@ size_t checking_loop_bytes(const struct partition *p, enum codec codec)
 	return codec == CODEC_NONE ? PLAIN_BYTES : COMPRESSED_BYTES;
 }
 
+/* One always may: requests whose bodies hold all there is would wait for each other. */
+static int take_room(struct http_server *s, size_t n, struct err *e)
+{
+	size_t limit = http_body_limit(s);
+
+	if (s->checking_bytes && s->body_bytes + n > limit)
+		return err_set(e, ERR_BACK_PRESSURE, "%zu MiB of request bodies are in memory already", limit >> 20);
+	s->body_bytes += n;
+	s->checking_bytes += n;
+	return 0;
+}
+
 static void release(struct checking *c)
 {
+	c->server->body_bytes -= c->bytes;
+	c->server->checking_bytes -= c->bytes;
 	log_check_release(&c->check);
 	mem_free(c);
 }
@@ -39,7 +56,8 @@ static void run(struct work *w)
 {
 	struct checking *c = container_of(w, struct checking, work);
 
-	c->status = log_check_run(&c->check, &c->error);
+	if (!__atomic_load_n(&c->unwanted, __ATOMIC_RELAXED))
+		c->status = log_check_run(&c->check, &c->error);
 }
 
 static void finished(struct work *w)
@@ -61,10 +79,12 @@ struct checking *checking_new(struct http_request *r, const struct partition *p,
 
 	if (!s->checks)
 		s->checks = work_pool_new(s->self->loop, 1, CHECKING_MAX_QUEUED, e);
-	if (!s->checks || http_body_reserve(r, n, e) < 0)
+	if (!s->checks || take_room(s, n, e) < 0)
 		return NULL;
 	c = mem_alloc(sizeof(*c) + n);
 	memset(c, 0, sizeof(*c));
+	c->server = s;
+	c->bytes = n;
 	memcpy(c->batch, batch, n);
 	log_check_begin(&c->check, p, c->batch, n, 0);
 	c->work.run = run;
@@ -79,10 +99,12 @@ struct checking *checking_new(struct http_request *r, const struct partition *p,
 
 void checking_free(struct checking *c)
 {
-	if (c && c->finished)
+	if (c && c->finished) {
 		release(c);
-	else if (c)
+	} else if (c) {
 		c->done = NULL;
+		__atomic_store_n(&c->unwanted, true, __ATOMIC_RELAXED);
+	}
 }
 
 bool checking_is_done(const struct checking *c)

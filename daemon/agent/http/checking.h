@@ -16,7 +16,7 @@ enum {
 size_t checking_loop_bytes(const struct partition *p, enum codec codec);
 
 struct checking;
-/* Takes a copy of the batch, counted with the bodies in memory. done() is called from the loop, once, unless it was freed before. */
+/* Takes a copy of the batch, counted with the bodies in memory until it is done and freed. done() is called from the loop, once, unless it was freed before. */
 struct checking *checking_new(struct http_request *r, const struct partition *p, const void *batch, size_t n, void (*done)(void *ctx),
 	void *ctx, struct err *e);
 void checking_free(struct checking *c); /* also while it goes on */

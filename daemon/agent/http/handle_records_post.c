@@ -98,8 +98,6 @@ static int take_checked(struct http_request *r, struct err *e)
 		return -1;
 	checking_free(p->checking);
 	p->checking = NULL;
-	if (!p->partial_whole) /* else drop_partial() does it */
-		http_body_unreserve(r);
 	return result;
 }
 

@@ -29,10 +29,15 @@ static struct http_request *request_new(struct http_conn *c)
 	return r;
 }
 
+size_t http_body_limit(const struct http_server *s)
+{
+	return s->large_body_max > HTTP_BODY_MEMORY_MAX ? s->large_body_max : HTTP_BODY_MEMORY_MAX;
+}
+
 int http_body_reserve(struct http_request *r, size_t n, struct err *e)
 {
 	struct http_server *s = r->server;
-	size_t limit = s->large_body_max > HTTP_BODY_MEMORY_MAX ? s->large_body_max : HTTP_BODY_MEMORY_MAX;
+	size_t limit = http_body_limit(s);
 
 	if (s->body_bytes + n > limit)
 		return err_set(e, ERR_BACK_PRESSURE, "%zu MiB of request bodies are in memory already", limit >> 20);

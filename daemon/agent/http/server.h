@@ -42,7 +42,8 @@ struct http_server {
 	size_t large_body_max;
 	bool serving, draining;
 	int64_t started_ms, started_boot_ms; /* real clock, and the one that nobody sets */
-	size_t body_bytes;                   /* being collected */
+	size_t body_bytes;                   /* being collected, and copies of checking.c */
+	size_t checking_bytes;               /* the latter */
 	uint32_t requests_open;
 	struct timer drain_timer;
 	struct turn_end drain_check;
@@ -69,13 +70,13 @@ struct http_conn {
 /* server.c */
 /* a connected stream socket, for tests */
 struct conn *http_server_attach(struct http_server *s, int fd, struct err *e);
+int64_t http_server_uptime_ms(const struct http_server *s);
 void http_server_check_drained(struct http_server *s); /* at the end of this turn, when it is to drain */
 
 /* pipeline.c */
 extern const struct conn_handlers http_pipeline_handlers;
+size_t http_body_limit(const struct http_server *s); /* of body_bytes */
 void http_conn_advance(struct http_conn *c); /* after an answer was completed or the queue has changed */
-
-int64_t http_server_uptime_ms(const struct http_server *s);
 
 /* partition_choice.c */
 void partition_choice_release(struct http_server *s); /* forgets all choices */
