@@ -164,8 +164,9 @@ static void test_refused(const char *dir)
 	log_wait(t.log, &t.wait, p, 2, DURABILITY_OBJECT, on_wait);
 	for (int i = 0; i < 1000 && t.log->flush_error.code == ERR_NONE; i++)
 		fake_run_until(t.self, &t.flag, 5);
-	ok(t.log->flush_error.code != ERR_NONE && !list_empty(&t.log->ranges) && !p->damage,
+	ok(t.log->flush_error.code != ERR_NONE && !list_empty(&t.log->ranges) && !p->private_->refused,
 		"what cannot be put into quarantine stays in the log: %s", t.log->flush_error.text);
+	is_int(append(p, "more", 1), -1, "and nothing more is taken meanwhile, to be refused as well");
 	quarantine_away(false);
 	ok(run(10000) && t.failed, "whoever waits for a refused commit hears of it");
 	ok(p->damage && t.log->numbers.quarantined_entries == 1, "its entry is in quarantine");

@@ -365,8 +365,7 @@ static int run_refused(struct log *l, struct range *r, struct partition *p, cons
 		verdict == META_REFUSED_GAP ? "they do not follow what is committed" : "another agent owns it", l->quarantine_dir);
 	bool kept = quarantine_range(l, r, p, run->first_offset, why_not) == 0;
 
-	if (kept)
-		quarantine_mark(l, p, why, p->end);
+	quarantine_mark(l, p, why, p->end); /* nothing more is acknowledged that would be refused as well */
 	kept = kept && quarantine_keep_mark(l, p, why_not) == 0;
 	mem_free(why);
 	if (!kept)
