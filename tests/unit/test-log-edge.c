@@ -275,7 +275,8 @@ static void test_damaged_tail(const char *dir)
 /* Damage, and death before what came before the damage was flushed: it was read in between, so it must stay. */
 static void test_damage_twice(const char *dir)
 {
-	char *own = mem_printf("%s/twice", dir);
+	char *own = mem_printf("%s/twice", dir), *mark;
+	struct buf left = BUF_INIT(4096);
 
 	start(own, NULL, NULL);
 	create("w", 1, "{}");
@@ -291,6 +292,14 @@ static void test_damage_twice(const char *dir)
 		is_str(fetch(part("w", 0), 0), "fine", "what came before it is served");
 		stop();
 	}
+	mark = mem_printf("%s/slots/0/quarantine/w-0.damaged", own);
+	disk_write_file(mark, "spoiled\n", 8, 0600, NULL);
+	start_without_store(own);
+	stop();
+	disk_read_file(mark, &left, NULL);
+	is_str(left.data, "spoiled\n", "a spoiled mark is not written over: it may have named higher offsets than are in the log");
+	buf_release(&left);
+	mem_free(mark);
 	mem_free(own);
 }
 

@@ -61,7 +61,7 @@ struct partition_private {
 	struct producers *producers; /* NULL: no idempotent producer was seen */
 	char *damage_text;
 	bool refused;                /* the metadata refused a commit: what is above flushed_end goes to quarantine */
-	int64_t resume;              /* of the mark, and of an accepted one; -1: none */
+	int64_t resume;              /* of the mark; -1: none; INT64_MAX: of one that cannot be understood */
 	int64_t accepted;
 	bool mark_due;               /* the mark of damage is not on disk as it should be */
 	int64_t gap_start;           /* end before an accepted loss, until the next entry has named it; -1: none */

@@ -76,6 +76,8 @@ void quarantine_load(struct log *l, struct partition *p)
 
 		p->damage = p->private_->damage_text = mem_strndup(why, strcspn(why, "\n"));
 		p->private_->resume = mark_resume(damaged);
+		if (p->private_->resume < 0) /* what is there may have named more than this log shows: it is not written over */
+			p->private_->resume = INT64_MAX;
 		l->numbers.damaged_partitions++;
 	}
 	p->private_->accepted = accepted ? mark_resume(accepted) : -1;
