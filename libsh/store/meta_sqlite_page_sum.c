@@ -37,6 +37,13 @@ static void learn(struct page_file *f, const uint8_t *header)
 		f->page_bytes = header[20] == SUM_BYTES ? (bytes == 1 ? 65536 : bytes) : 0;
 }
 
+/* The first page ends with its number, but says that there is no room for that: the byte that says so was changed. Without room a
+ * page ends with the text of the table that was made first. */
+static bool room_is_denied(const struct page_file *f, const uint8_t *page, int n, sqlite3_int64 offset)
+{
+	return offset == 0 && !f->page_bytes && n > HEADER_BYTES && get_le32(page + n - 4) == 1;
+}
+
 static bool is_page(const struct page_file *f, int n, sqlite3_int64 offset)
 {
 	return f->page_bytes && (uint32_t)n == f->page_bytes && offset % n == 0;
@@ -61,6 +68,8 @@ static int file_read(sqlite3_file *base, void *p, int n, sqlite3_int64 offset)
 		return code;
 	if (offset == 0 && n >= HEADER_BYTES)
 		learn(f, p);
+	if (room_is_denied(f, p, n, offset))
+		return SQLITE_IOERR_DATA;
 	if (!is_page(f, n, offset))
 		return SQLITE_OK;
 	number = (uint32_t)(offset / n) + 1;

@@ -126,6 +126,34 @@ static int version_of(sqlite3 *db)
 	return version;
 }
 
+/* The byte that says whether pages have checksums is in such a page itself. */
+static void test_room_byte(void)
+{
+	struct fixture f;
+	struct buf good;
+	int taken = 0;
+
+	fixture_init(&f);
+	make_meta_dir(&f);
+	reopen(&f);
+	meta_free(f.m);
+	f.m = NULL;
+	good = content(&f, "");
+	for (int bit = 0; bit < 8; bit++) {
+		good.data[20] ^= (char)(1 << bit);
+		put_content(&f, "", good.data, good.len);
+		good.data[20] ^= (char)(1 << bit);
+		taken += reopen(&f) == 0;
+		meta_free(f.m);
+		f.m = NULL;
+	}
+	is_int(taken, 0, "a flipped bit does not switch the checksums of pages off");
+	put_content(&f, "", good.data, good.len);
+	ok(reopen(&f) == 0, "flipped back, it opens: %s", f.e.text);
+	buf_release(&good);
+	fixture_release(&f);
+}
+
 static void test_migrations(void)
 {
 	static const struct meta_sqlite_migration list[] = {{1, "CREATE TABLE a (x)"},
@@ -432,6 +460,7 @@ int main(void)
 {
 	test_full();
 	test_refused();
+	test_room_byte();
 	test_migrations();
 	test_readers();
 	test_damage();
