@@ -203,7 +203,12 @@ static int check_store(struct check_report *r, const char *store, const struct v
 		return -1;
 	switch (kind) {
 	case OFFLINE_DATA:
-		return check_data(r, store, v->objects, sample, e);
+		if (check_data(r, store, v->objects, sample, e))
+			return -1;
+		if (r->segments_missing && !v->objects)
+			check_report_note(r, store, "segments were looked for in its objects; where shd has object.url set, name it: "
+				"--objects URL");
+		return 0;
 	case OFFLINE_OBJECTS:
 		return check_objects(r, store, sample, e);
 	case OFFLINE_WAL:

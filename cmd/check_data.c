@@ -120,6 +120,7 @@ static void check_object(struct check *c, const struct meta_object *o, const str
 	uint64_t bytes;
 
 	if (s->driver->size(s, o->name, &bytes, &e)) {
+		c->report->segments_missing += e.code == ERR_NOT_FOUND;
 		check_report_damage(c->report, o->name, "%s", e.code == ERR_NOT_FOUND ? "the object is missing" : e.text);
 		return;
 	}

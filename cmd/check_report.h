@@ -10,7 +10,7 @@ struct check_report {
 	const struct command_run *run;
 	struct output *output; /* NULL: plain lines */
 	int64_t damages, notes;
-	int64_t segments, segment_bytes, segments_read, wal_files, batches, partitions;
+	int64_t segments, segment_bytes, segments_read, segments_missing, wal_files, batches, partitions;
 };
 void check_report_init(struct check_report *r, const struct command_run *run);
 void check_report_damage(struct check_report *r, const char *where, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

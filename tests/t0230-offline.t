@@ -79,6 +79,7 @@ restore
 rm "$segment"
 fails 1 'a segment that is missing' "$STREAMCTL" check "$DATA"
 like "$(cat "$TMP/ok.out")" 'missing' 'is called so'
+like "$(cat "$TMP/ok.out")" 'note: .*--objects URL' 'and where else they may lie is told'
 restore
 echo x >"$DATA/objects/stray.seg"
 ok 'an orphan is no damage' "$STREAMCTL" check "$DATA"
