@@ -270,6 +270,15 @@ static int get_from_instance(struct object_s3_credentials *c, struct err *e)
 
 /* ---- whoever asks ---- */
 
+static const char *environment_lacks(void)
+{
+	bool access = variable("AWS_ACCESS_KEY_ID"), secret = variable("AWS_SECRET_ACCESS_KEY");
+
+	if (access == secret)
+		return "not in the environment";
+	return access ? "the environment lacks AWS_SECRET_ACCESS_KEY" : "the environment lacks AWS_ACCESS_KEY_ID";
+}
+
 static int find_key(struct object_s3_credentials *c, struct err *e)
 {
 	struct err file = ERR_INIT, instance = ERR_INIT;
@@ -277,7 +286,7 @@ static int find_key(struct object_s3_credentials *c, struct err *e)
 	file_changed(c); /* from now on */
 	if (read_file(c, &file) == 0 || get_from_instance(c, &instance) == 0)
 		return 0;
-	err_set(e, ERR_UNAVAILABLE, "no keys for S3: not in the environment; %s; %s", file.text,
+	err_set(e, ERR_UNAVAILABLE, "no keys for S3: %s; %s; %s", environment_lacks(), file.text,
 		instance.text);
 	return err_hint(e, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write %s",
 		c->file ? c->file : "~/.aws/credentials");
