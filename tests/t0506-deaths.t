@@ -42,9 +42,9 @@ client_sockets() { # inodes of connections to our port, which come and go
 grown() { # before after: who has more than a few more; what is under way comes and goes with the load
 	printf '%s\n' "$1" "$2" | awk -F ': ' '$1 in had { if ($2 > had[$1] + 5) print $1 ": " had[$1] " -> " $2; next } { had[$1] = $2 }'
 }
-memory() { # role: KiB that nobody shares with the others
+memory() { # role: KiB of memory without a file behind it; whether pages of programs are shared depends on who runs
 	for pid in $(others "$1"); do
-		awk '/^Private_/ { sum += $2 } END { print sum + 0 }' "/proc/$pid/smaps_rollup"
+		awk '/^Anonymous:/ { print $2 }' "/proc/$pid/smaps_rollup"
 	done | tr '\n' ' '
 }
 answers() { # clients are acknowledged again
@@ -94,7 +94,7 @@ for role in $ROLES; do
 	wait_for 'client_sockets >"$TMP/clients"; [ -z "$(grown "$before" "$(descriptors $role)")" ]' 30
 	is "$(grown "$before" "$(descriptors $role)")" '' 'no descriptor leaks among the others'
 	memory_after=$(memory $role)
-	diag "private KiB of supervisor and others: $memory_before-> $memory_after"
+	diag "anonymous KiB of supervisor and others: $memory_before-> $memory_after"
 	# The supervisor holds next to nothing, so what it loses would be seen; caches and indexes of roles breathe with the load.
 	is "$(echo "$memory_before $memory_after" | awk -v roles=3 '{ n = NF / 2; bad = 0
 		for (i = 1; i <= n; i++) if ($(n + i) - $i > (i == 1 ? 128 : 16384)) bad++
